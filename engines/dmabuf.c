@@ -1,0 +1,853 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A fio engine for io_uring with registered dma-bufs.
+ *
+ * registration=none, user and dmabuf move the same bytes between the same
+ * memory and the same files by the same code: what differs is the opcode, and
+ * what sqe->addr counts from.
+ *
+ * This is the only file that knows fio.
+ */
+#include "fio.h"
+#include "optgroup.h"
+#include "verify.h"
+
+#include <sys/resource.h>
+#include <sys/sysmacros.h>
+
+#include "buffer.h"
+#include "ring.h"
+
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+
+enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
+enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
+enum source { SOURCE_UDMABUF };
+
+static const struct source_ops *const sources[] = {
+	[SOURCE_UDMABUF] = &source_udmabuf,
+};
+
+static const char *const registration_names[] = { "none", "user", "dmabuf" };
+
+struct options {
+	void *pad;		/* fio takes offset 0 for "no option" */
+	unsigned int registration;
+	unsigned int source;
+	unsigned int page_size;
+	unsigned int dmabuf_size;
+	unsigned int cpu_sync;
+	unsigned int registerfiles;
+	unsigned int sqpoll;
+	unsigned int sqpoll_cpu_set;
+	unsigned int sqpoll_cpu;
+	unsigned int hipri;
+	unsigned int nowait;
+	unsigned int force_async;
+	unsigned int ignored;
+};
+
+/* What the engine keeps for one of fio's I/O units. */
+struct unit {
+	struct fio_file *file;	/* that its submission entry is made out for */
+	uintptr_t base;		/* the CPU address that sqe->addr counts from */
+	struct buffer *buffer;
+	unsigned int slot;	/* of its buffer, for the first file */
+};
+
+struct job {
+	struct ring ring;
+	struct buffers buffers;
+	struct unit *units;
+	struct io_u **io_us;
+	uint8_t opcode[2];	/* by data direction */
+	bool cpu_sync;
+	bool odd;		/* an I/O needs more than its entry */
+	unsigned int force_async;
+	unsigned int prepared;	/* since the last forced one */
+	int *fds;		/* one per file, open from first to last */
+	unsigned int nr_files;
+	bool started;
+	uint64_t register_us;
+};
+
+/* Say why in one sentence and make fio stop the job with a non-zero status. */
+__attribute__((format(printf, 3, 4)))
+static int refuse(struct thread_data *td, int err, const char *fmt, ...)
+{
+	char text[sizeof(((struct error *)0)->text) + 64];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_err("dmabuf: %s: %s.\n", td->o.name, text);
+	if (!td->error)
+		td_verror(td, err, "dmabuf engine");
+	return 1;
+}
+
+/*
+ * ->queue: take one I/O. Nothing reaches the kernel before ->commit, and
+ * nothing is allocated.
+ */
+
+/* Fill in what stays the same from one I/O to the next of the same file. */
+static void make_out(struct thread_data *td, struct job *job, struct io_u *io_u)
+{
+	struct options *o = td->eo;
+	struct unit *unit = &job->units[io_u->index];
+	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	unsigned int file = io_u->file->engine_pos;
+
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->user_data = io_u->index;
+	sqe->fd = o->registerfiles ? file : job->fds[file];
+	sqe->flags = o->registerfiles ? IOSQE_FIXED_FILE : 0;
+	sqe->ioprio = td->ioprio;
+	sqe->rw_flags = o->nowait ? RWF_NOWAIT : 0;
+	sqe->buf_index = unit->slot;
+	if (o->registration == REGISTER_DMABUF)
+		sqe->buf_index += file * job->buffers.nr;
+	unit->file = io_u->file;
+}
+
+static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *io_u)
+{
+	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	struct fio_file *f = io_u->file;
+
+	make_out(td, job, io_u);
+	job->units[io_u->index].file = NULL;	/* the next one starts over */
+	sqe->ioprio = 0;
+	sqe->rw_flags = 0;
+	sqe->buf_index = 0;
+	if (io_u->ddir == DDIR_SYNC_FILE_RANGE) {
+		sqe->opcode = IORING_OP_SYNC_FILE_RANGE;
+		sqe->off = f->first_write;
+		sqe->len = f->last_write - f->first_write;
+		sqe->sync_range_flags = td->o.sync_file_range;
+	} else {
+		sqe->opcode = IORING_OP_FSYNC;
+		sqe->fsync_flags = io_u->ddir == DDIR_DATASYNC ? IORING_FSYNC_DATASYNC : 0;
+	}
+}
+
+static void prepare_odd(struct job *job, struct io_uring_sqe *sqe, struct unit *unit)
+{
+	/*
+	 * Here and not in ->prep: fio scrambles and stamps a buffer after that.
+	 * A failure shows when the data is compared.
+	 */
+	if (job->cpu_sync)
+		buffer_cpu_end(unit->buffer);
+	sqe->flags &= ~IOSQE_ASYNC;
+	if (job->force_async && ++job->prepared == job->force_async) {
+		job->prepared = 0;
+		sqe->flags |= IOSQE_ASYNC;
+	}
+}
+
+static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
+{
+	if (job->ring.queued)
+		return FIO_Q_BUSY;
+	do_io_u_trim(td, io_u);
+	io_u_mark_submit(td, 1);
+	io_u_mark_complete(td, 1);
+	return FIO_Q_COMPLETED;
+}
+
+static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
+{
+	struct job *job = td->io_ops_data;
+	struct unit *unit = &job->units[io_u->index];
+	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+
+	if (likely(io_u->ddir <= DDIR_WRITE)) {
+		if (unlikely(unit->file != io_u->file))
+			make_out(td, job, io_u);
+		sqe->opcode = job->opcode[io_u->ddir];
+		sqe->off = io_u->offset;
+		sqe->addr = (uintptr_t)io_u->xfer_buf - unit->base;
+		sqe->len = io_u->xfer_buflen;
+		if (unlikely(job->odd))
+			prepare_odd(job, sqe, unit);
+	} else if (io_u->ddir == DDIR_TRIM) {
+		return queue_trim(td, job, io_u);
+	} else {
+		make_out_sync(td, job, io_u);
+	}
+	ring_push(&job->ring, io_u->index);
+	return FIO_Q_QUEUED;
+}
+
+/* ->commit: hand what is queued to the kernel and say when. */
+static void stamp(struct thread_data *td, struct job *job, unsigned int first, unsigned int nr)
+{
+	struct ring *r = &job->ring;
+	struct timespec now;
+
+	if (!fio_fill_issue_time(td))
+		return;
+	fio_gettime(&now, NULL);
+	for (; nr; first++, nr--) {
+		struct io_u *io_u = job->io_us[r->sq_array[first & r->sq_mask]];
+
+		io_u->issue_time = now;
+		io_u_queued(td, io_u);
+	}
+	if (td->o.read_iolog_file)
+		td->last_issue = now;
+}
+
+static int dmabuf_commit(struct thread_data *td)
+{
+	struct job *job = td->io_ops_data;
+	struct ring *r = &job->ring;
+
+	while (r->queued) {
+		unsigned int first = r->sq_tail - r->queued;
+		int nr = ring_submit(r);
+
+		if (nr < 0) {
+			td_verror(td, -nr, "io_uring_enter");
+			return nr;
+		}
+		stamp(td, job, first, nr);
+		io_u_mark_submit(td, nr);
+	}
+	return 0;
+}
+
+/* ->getevents: wait for @min to @max completions; ->event gives them out. */
+static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned int max,
+			    const struct timespec *t)
+{
+	struct job *job = td->io_ops_data;
+	struct ring *r = &job->ring;
+	bool waited = false;
+	int ret;
+
+	ring_restart(r);
+	for (;;) {
+		unsigned int got = ring_reap(r, max);
+
+		if (unlikely(r->nr_again)) {
+			ret = dmabuf_commit(td);
+			if (!ret)
+				ret = ring_reissue(r);
+			if (ret)
+				return ret;
+		}
+		if (got >= min && (got || waited))
+			return got;
+		ret = ring_wait(r, min - got);
+		if (ret) {
+			td_verror(td, -ret, "io_uring_enter");
+			return ret;
+		}
+		waited = true;
+	}
+}
+
+static struct io_u *dmabuf_event(struct thread_data *td, int event)
+{
+	struct job *job = td->io_ops_data;
+	const struct io_uring_cqe *cqe = ring_cqe(&job->ring, event);
+	struct io_u *io_u = job->io_us[cqe->user_data];
+	int res = cqe->res;
+
+	if (unlikely(res != io_u->xfer_buflen)) {
+		if (res < 0)
+			io_u->error = -res;
+		else if (ddir_rw(io_u->ddir))
+			io_u->resid = io_u->xfer_buflen - res;
+	}
+	if (unlikely(job->cpu_sync) && ddir_rw(io_u->ddir))
+		buffer_cpu_begin(job->units[io_u->index].buffer);
+	return io_u;
+}
+
+/* ->errdetails: what an errno means here. fio frees the text. */
+static const char *hint(const struct options *o, int err)
+{
+	bool dmabuf = o->registration == REGISTER_DMABUF;
+
+	switch (err) {
+	case EAGAIN:
+		return o->nowait ? "nowait=1 and the I/O would have had to wait" :
+			"the dma-buf's mapping was taken away and did not come back in time";
+	case EOPNOTSUPP:
+		return o->hipri ? "this kernel, device or registration cannot complete by polling: leave out hipri, or load nvme with poll_queues=N" :
+			"the kernel cannot do this operation on this file";
+	case EBADF:
+		return dmabuf ? "the I/O went to another struct file than the one registered with its dma-buf" : NULL;
+	case ENODEV:
+		return dmabuf ? "the device behind the registration is gone" : NULL;
+	case EFAULT:
+		return dmabuf ? "the I/O does not lie inside its dma-buf, or the buffer is not registered" : NULL;
+	case EINVAL:
+		return "offset, length and memory have to suit the device's logical block, and the file has to be open with O_DIRECT";
+	}
+	return NULL;
+}
+
+static char *describe(struct thread_data *td, const struct io_u *io_u)
+{
+	struct options *o = td->eo;
+	struct job *job = td->io_ops_data;
+	const struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	const char *why = hint(o, io_u->error);
+	char *text = NULL;
+
+	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
+		     td->o.name, registration_names[o->registration], sources[o->source]->name,
+		     sqe->buf_index, (unsigned long long)sqe->addr, sqe->len,
+		     strerror(io_u->error), why ? ": " : "", why ? why : "") < 0)
+		return NULL;
+	return text;
+}
+
+#if FIO_IOOPS_VERSION >= 36
+static char *dmabuf_errdetails(struct thread_data *td, struct io_u *io_u)
+{
+	return describe(td, io_u);
+}
+#else
+static char *dmabuf_errdetails(struct io_u *io_u)
+{
+	return describe(io_u->mmap_data, io_u);
+}
+#endif
+
+/* ->init: in the job's thread, before there is memory. Refuse what cannot work. */
+static int dmabuf_init(struct thread_data *td)
+{
+	struct options *o = td->eo;
+	struct job *job;
+	struct fio_file *f;
+	unsigned int i;
+
+	if (o->registration == REGISTER_DMABUF) {
+		if (!td->o.odirect)
+			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
+		for_each_file(td, f, i)
+			if (f->filetype != FIO_TYPE_BLOCK)
+				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, registration=user does not",
+					      f->file_name);
+	}
+
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return refuse(td, ENOMEM, "no memory for the job");
+	td->io_ops_data = job;
+	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
+	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+	job->force_async = o->force_async;
+	return 0;
+}
+
+/* ->iomem_alloc: the memory is the same for every registration. */
+static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
+{
+	struct options *o = td->eo;
+	struct job *job = td->io_ops_data;
+	size_t bs = td_max_bs(td);
+	struct error e;
+	int ret;
+
+	if (job->started)
+		return refuse(td, EINVAL, "the block size grows in mid-run: give the largest with bs= from the start");
+	ret = buffers_get(&job->buffers, sources[o->source], o->page_size, bs,
+			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
+	if (ret)
+		return refuse(td, -ret, "%s", e.text);
+	if (job->buffers.nr > 1 && td->o.mem_align)
+		return refuse(td, EINVAL, "iomem_align= moves blocks across the ends of dma-bufs: leave it out, or make all fit into one (here %zu bytes each)",
+			      job->buffers.part);
+	td->orig_buffer = job->buffers.addr;
+	return 0;
+}
+
+/*
+ * Files are open from here to the end of the job, whatever fio opens and closes
+ * between: a registration holds for one struct file, and so does the table of
+ * registered files.
+ */
+static int open_files(struct thread_data *td, struct job *job)
+{
+	struct fio_file *f;
+	unsigned int i;
+
+	job->fds = calloc(td->files_index, sizeof(*job->fds));
+	if (!job->fds)
+		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);
+	for_each_file(td, f, i) {
+		if (generic_open_file(td, f))
+			return 1;
+		job->fds[job->nr_files++] = f->fd;
+		f->engine_pos = i;
+		f->fd = -1;
+	}
+	return 0;
+}
+
+static int open_ring(struct thread_data *td, struct job *job)
+{
+	struct options *o = td->eo;
+	struct ring_options ro = {
+		.entries = td->o.iodepth,
+		.iopoll = o->hipri,
+		.sqpoll = o->sqpoll,
+		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
+		.reissue = !o->nowait,
+	};
+	int ret = ring_open(&job->ring, &ro);
+
+	if (ret == -ENOSYS || ret == -EPERM)
+		return refuse(td, -ret, "io_uring is not available (%s): build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
+			      strerror(-ret));
+	if (ret == -ENOMEM)
+		return refuse(td, -ret, "no memory for a ring of %u entries: lower iodepth, or raise the memlock limit",
+			      td->o.iodepth);
+	if (ret)
+		return refuse(td, -ret, "cannot set up a ring of %u entries: %s", td->o.iodepth, strerror(-ret));
+	if (!o->registerfiles)
+		return 0;
+	ret = ring_register_files(&job->ring, job->fds, job->nr_files);
+	if (ret)
+		return refuse(td, -ret, "cannot register %u files (%s): raise the limit on open files, or use registerfiles=0",
+			      job->nr_files, strerror(-ret));
+	return 0;
+}
+
+/* One iovec per I/O unit, as fio's own io_uring engine has with fixedbufs. */
+static int register_users(struct thread_data *td, struct job *job)
+{
+	struct iovec *v = calloc(td->o.iodepth, sizeof(*v));
+	struct rlimit limit = { 0 };
+	unsigned int i;
+	int ret;
+
+	if (!v)
+		return refuse(td, ENOMEM, "no memory for %u iovecs", td->o.iodepth);
+	for (i = 0; i < td->o.iodepth; i++) {
+		v[i].iov_base = job->io_us[i]->buf;
+		v[i].iov_len = td_max_bs(td);
+		job->units[i].slot = i;
+	}
+	ret = ring_register_users(&job->ring, v, td->o.iodepth);
+	free(v);
+	if (ret == -ENOMEM) {
+		getrlimit(RLIMIT_MEMLOCK, &limit);
+		return refuse(td, ENOMEM, "cannot lock %llu bytes of buffers: RLIMIT_MEMLOCK is %llu, raise it (ulimit -l) or run with CAP_IPC_LOCK",
+			      (unsigned long long)td_max_bs(td) * td->o.iodepth,
+			      (unsigned long long)limit.rlim_cur);
+	}
+	if (ret)
+		return refuse(td, -ret, "cannot register %u buffers: %s", td->o.iodepth, strerror(-ret));
+	return 0;
+}
+
+/* An NVMe multipath head is a virtual device below nvme-subsystem. */
+static bool is_multipath_head(int fd)
+{
+	char link[64], path[PATH_MAX];
+	struct stat st;
+	ssize_t len;
+
+	if (fstat(fd, &st))
+		return false;
+	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	len = readlink(link, path, sizeof(path) - 1);
+	if (len < 0)
+		return false;
+	path[len] = '\0';
+	return strstr(path, "/nvme-subsystem/");
+}
+
+static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int file, int err)
+{
+	const char *name = td->files[file]->file_name;
+
+	switch (err) {
+	case EOPNOTSUPP:
+		if (is_multipath_head(job->fds[file]))
+			return refuse(td, err, "%s is an NVMe multipath head, which cannot take dma-bufs: boot with nvme_core.multipath=N", name);
+		return refuse(td, err, "the driver of %s cannot take dma-bufs: use a PCI NVMe device, or registration=user", name);
+	case EINVAL:
+		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB, and the file must be open with O_DIRECT",
+			      name, strerror(err));
+	case ENOMEM:
+		return refuse(td, err, "no memory to register %zu bytes with %s: use smaller buffers or a lower iodepth",
+			      job->buffers.part, name);
+	}
+	return refuse(td, err, "cannot register the dma-buf with %s: %s", name, strerror(err));
+}
+
+static int register_dmabufs(struct thread_data *td, struct job *job)
+{
+	struct buffers *bs = &job->buffers;
+	unsigned int slots = bs->nr * job->nr_files;
+	struct error e;
+	unsigned int i, n;
+	int ret;
+
+	ret = buffers_export(bs, &e);
+	if (ret)
+		return refuse(td, -ret, "%s", e.text);
+	ret = ring_register_table(&job->ring, slots);
+	if (ret)
+		return refuse(td, -ret, "cannot make a table of %u buffers (%s): use a larger dmabuf_size, or fewer files",
+			      slots, strerror(-ret));
+	ret = ring_probe_dmabuf(&job->ring);
+	if (ret)
+		return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
+			      strerror(-ret));
+	for (i = 0; i < job->nr_files; i++) {
+		for (n = 0; n < bs->nr; n++) {
+			ret = ring_register_dmabuf(&job->ring, i * bs->nr + n, bs->v[n].dmabuf, job->fds[i]);
+			if (ret)
+				return refuse_dmabuf(td, job, i, -ret);
+		}
+	}
+	/*
+	 * fio has filled the buffers: begin and end once, so that they belong to
+	 * the device. If it goes on to touch them, queue and event take turns.
+	 */
+	for (n = 0; n < bs->nr; n++) {
+		ret = buffer_cpu_begin(&bs->v[n]);
+		if (!ret && !job->cpu_sync)
+			ret = buffer_cpu_end(&bs->v[n]);
+		if (ret)
+			return refuse(td, -ret, "DMA_BUF_IOCTL_SYNC failed: %s", strerror(-ret));
+	}
+	return 0;
+}
+
+/* Whether fio touches buffers between one I/O and the next. */
+static bool fio_touches(const struct thread_data *td)
+{
+	if (td->o.verify != VERIFY_NONE)
+		return true;
+	return td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS));
+}
+
+static int register_buffers(struct thread_data *td, struct job *job)
+{
+	struct options *o = td->eo;
+
+	switch (o->registration) {
+	case REGISTER_USER:
+		return register_users(td, job);
+	case REGISTER_DMABUF:
+		return register_dmabufs(td, job);
+	}
+	return 0;
+}
+
+/* ->post_init: files, ring and registrations, now that memory is in place. */
+static int dmabuf_post_init(struct thread_data *td)
+{
+	struct options *o = td->eo;
+	struct job *job = td->io_ops_data;
+	bool memory = td_read(td) || td_write(td);
+	struct timespec start;
+	unsigned int i;
+
+	/* fio goes on when ->iomem_alloc fails; the reason has been given */
+	if (memory && !job->buffers.nr)
+		return 1;
+
+	job->io_us = td->io_u_all.io_us;
+	job->units = calloc(td->o.iodepth, sizeof(*job->units));
+	if (!job->units)
+		return refuse(td, ENOMEM, "no memory for %u I/O units", td->o.iodepth);
+	if (open_files(td, job) || open_ring(td, job))
+		return 1;
+
+	for (i = 0; i < td->o.iodepth; i++) {
+		job->io_us[i]->mmap_data = td;	/* for errdetails; engine_data is ->index */
+		if (!memory || o->registration != REGISTER_DMABUF)
+			continue;
+		job->units[i].buffer = buffers_find(&job->buffers, job->io_us[i]->buf);
+		job->units[i].base = (uintptr_t)job->units[i].buffer->addr;
+		job->units[i].slot = job->units[i].buffer - job->buffers.v;
+	}
+	if (o->registration == REGISTER_DMABUF)
+		job->cpu_sync = memory && (o->cpu_sync == CPU_SYNC_ON ||
+					   (o->cpu_sync == CPU_SYNC_AUTO && fio_touches(td)));
+	job->odd = job->cpu_sync || job->force_async;
+
+	fio_gettime(&start, NULL);
+	if (memory && register_buffers(td, job))
+		return 1;
+	job->register_us = utime_since_now(&start);
+	job->started = true;
+	return 0;
+}
+
+/* fio opens and closes at will; the descriptors stay, see open_files(). */
+static int dmabuf_open_file(struct thread_data *td, struct fio_file *f)
+{
+	struct job *job = td->io_ops_data;
+
+	f->fd = job->fds[f->engine_pos];
+	return 0;
+}
+
+static int dmabuf_close_file(struct thread_data *td, struct fio_file *f)
+{
+	f->fd = -1;
+	if (f->shadow_fd != -1) {
+		close(f->shadow_fd);
+		f->shadow_fd = -1;
+	}
+	return 0;
+}
+
+/* Undo all; takes a job that stopped anywhere on the way up, and none. */
+static void tear_down(struct job *job)
+{
+	unsigned int i;
+
+	ring_close(&job->ring);
+	for (i = 0; i < job->nr_files; i++)
+		close(job->fds[i]);
+	job->nr_files = 0;
+	free(job->fds);
+	job->fds = NULL;
+	free(job->units);
+	job->units = NULL;
+	if (job->buffers.nr)
+		buffers_put(&job->buffers);
+}
+
+/* One line of name=value on stderr, where no output format is in the way. */
+static void report(const struct thread_data *td, const struct job *job)
+{
+	const struct options *o = td->eo;
+	const struct buffers *bs = &job->buffers;
+	unsigned int registrations[] = {
+		[REGISTER_USER] = td->o.iodepth,
+		[REGISTER_DMABUF] = bs->nr * job->nr_files,
+	};
+	size_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < bs->nr; i++)
+		bytes += bs->v[i].size;
+	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s page=%zu buffers=%u bytes=%zu registrations=%u register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
+		td->o.name, registration_names[o->registration], sources[o->source]->name,
+		bs->page, bs->nr, bytes, registrations[o->registration],
+		(unsigned long long)job->register_us, job->cpu_sync,
+		(unsigned long long)job->ring.reissued);
+}
+
+/* ->iomem_free comes before ->cleanup, and both come after any failure. */
+static void dmabuf_iomem_free(struct thread_data *td)
+{
+	struct job *job = td->io_ops_data;
+
+	if (!job)
+		return;
+	if (job->started)
+		report(td, job);
+	job->started = false;
+	tear_down(job);
+	td->orig_buffer = NULL;
+}
+
+static void dmabuf_cleanup(struct thread_data *td)
+{
+	struct job *job = td->io_ops_data;
+
+	if (job)
+		tear_down(job);
+	free(job);
+	td->io_ops_data = NULL;
+}
+
+static int set_sqpoll_cpu(void *data, unsigned long long *cpu)
+{
+	struct options *o = data;
+
+	o->sqpoll_cpu = *cpu;
+	o->sqpoll_cpu_set = 1;
+	return 0;
+}
+
+#define ENGINE_OPTION(n, l)					\
+	.name = n, .lname = l,					\
+	.category = FIO_OPT_C_ENGINE, .group = FIO_OPT_G_INVALID
+
+/* fio prints the help text as the reason. */
+#define REFUSED_OPTION(n, why)					\
+	{ ENGINE_OPTION(n, n), .type = FIO_OPT_UNSUPPORTED, .help = why }
+
+static struct fio_option options[] = {
+	{
+		ENGINE_OPTION("registration", "Buffer registration"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, registration),
+		.help	= "How io_uring knows the buffers",
+		.def	= "dmabuf",
+		.posval	= {
+			{ .ival = "none", .oval = REGISTER_NONE,
+			  .help = "Not at all: READ and WRITE on addresses" },
+			{ .ival = "user", .oval = REGISTER_USER,
+			  .help = "As user memory: READ_FIXED and WRITE_FIXED" },
+			{ .ival = "dmabuf", .oval = REGISTER_DMABUF,
+			  .help = "As dma-bufs of the file: the same, mapped for the device once" },
+		},
+	},
+	{
+		ENGINE_OPTION("source", "Buffer source"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, source),
+		.help	= "Where the memory comes from, with any registration",
+		.def	= "udmabuf",
+		.posval	= {
+			{ .ival = "udmabuf", .oval = SOURCE_UDMABUF,
+			  .help = "System memory: a memfd, exported by /dev/udmabuf" },
+		},
+	},
+	{
+		ENGINE_OPTION("pages", "Page size"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, page_size),
+		.help	= "Size of the pages that make up the memory",
+		.def	= "4k",
+		.posval	= {
+			{ .ival = "4k", .oval = 4096,
+			  .help = "Small pages" },
+			{ .ival = "2m", .oval = 2 << 20,
+			  .help = "Huge pages (hugetlb, see /proc/sys/vm/nr_hugepages)" },
+		},
+	},
+	{
+		ENGINE_OPTION("dmabuf_size", "Size of one dma-buf"),
+		.type	= FIO_OPT_INT,
+		.off1	= offsetof(struct options, dmabuf_size),
+		.help	= "Share the memory out to dma-bufs of at most this size (0: as large as the source allows)",
+		.def	= "0",
+	},
+	{
+		ENGINE_OPTION("cpu_sync", "CPU access brackets"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, cpu_sync),
+		.help	= "Bracket CPU access to a dma-buf with DMA_BUF_IOCTL_SYNC (two system calls per I/O)",
+		.def	= "auto",
+		.posval	= {
+			{ .ival = "auto", .oval = CPU_SYNC_AUTO,
+			  .help = "If fio touches buffers: verify=, or writes without scramble_buffers=0" },
+			{ .ival = "on", .oval = CPU_SYNC_ON, .help = "For every I/O" },
+			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Only at the start" },
+		},
+	},
+	{
+		ENGINE_OPTION("registerfiles", "Register files"),
+		.type	= FIO_OPT_BOOL,
+		.off1	= offsetof(struct options, registerfiles),
+		.help	= "Use io_uring's registered files",
+		.def	= "1",
+	},
+	{
+		ENGINE_OPTION("sqthread_poll", "Kernel submission thread"),
+		.type	= FIO_OPT_STR_SET,
+		.off1	= offsetof(struct options, sqpoll),
+		.help	= "Let a kernel thread pick up submissions (SQPOLL)",
+	},
+	{
+		ENGINE_OPTION("sqthread_poll_cpu", "CPU of the submission thread"),
+		.type	= FIO_OPT_INT,
+		.cb	= set_sqpoll_cpu,
+		.help	= "CPU that the SQPOLL thread runs on",
+	},
+	{
+		ENGINE_OPTION("hipri", "Polled completions"),
+		.type	= FIO_OPT_STR_SET,
+		.off1	= offsetof(struct options, hipri),
+		.help	= "Poll the device for completions (IOPOLL)",
+	},
+	{
+		ENGINE_OPTION("nowait", "RWF_NOWAIT"),
+		.type	= FIO_OPT_BOOL,
+		.off1	= offsetof(struct options, nowait),
+		.help	= "Fail with EAGAIN instead of waiting; then EAGAIN is not issued again",
+		.def	= "0",
+	},
+	{
+		ENGINE_OPTION("force_async", "Force async"),
+		.type	= FIO_OPT_INT,
+		.off1	= offsetof(struct options, force_async),
+		.help	= "Set IOSQE_ASYNC on every Nth I/O (0: never)",
+		.def	= "0",
+	},
+	{
+		ENGINE_OPTION("fixedbufs", "Fixed buffers"),
+		.type	= FIO_OPT_STR_SET,
+		.off1	= offsetof(struct options, ignored),
+		.help	= "Accepted and without effect: registration= decides",
+	},
+	{
+		ENGINE_OPTION("nonvectored", "Non-vectored"),
+		.type	= FIO_OPT_INT,
+		.off1	= offsetof(struct options, ignored),
+		.help	= "Accepted and without effect: no I/O here is vectored",
+	},
+	REFUSED_OPTION("uncached", "no page cache is involved, the engine is for direct=1"),
+	REFUSED_OPTION("cmdprio_percentage", "not supported yet, use prio= and prioclass= for a whole job"),
+	REFUSED_OPTION("cmdprio_class", "not supported yet, use prioclass= for a whole job"),
+	REFUSED_OPTION("cmdprio", "not supported yet, use prio= for a whole job"),
+	REFUSED_OPTION("cmdprio_bssplit", "not supported yet, use prio= for a whole job"),
+	REFUSED_OPTION("cmd_type", "no passthrough commands here, only reads and writes of block devices"),
+	{ .name = NULL },
+};
+
+/* The one symbol that fio looks for. */
+__attribute__((visibility("default")))
+struct ioengine_ops ioengine = {
+	.name			= "dmabuf",
+	.version		= FIO_IOOPS_VERSION,
+	.flags			= FIO_RAWIO | FIO_MEMALIGN | FIO_NO_OFFLOAD |
+				  FIO_ASYNCIO_SYNC_TRIM | FIO_ASYNCIO_SETS_ISSUE_TIME,
+	.init			= dmabuf_init,
+	.iomem_alloc		= dmabuf_iomem_alloc,
+	.post_init		= dmabuf_post_init,
+	.open_file		= dmabuf_open_file,
+	.queue			= dmabuf_queue,
+	.commit			= dmabuf_commit,
+	.getevents		= dmabuf_getevents,
+	.event			= dmabuf_event,
+	.errdetails		= dmabuf_errdetails,
+	.close_file		= dmabuf_close_file,
+	.get_file_size		= generic_get_file_size,
+	.iomem_free		= dmabuf_iomem_free,
+	.cleanup		= dmabuf_cleanup,
+	.options		= options,
+	.option_struct_size	= sizeof(struct options),
+};
+
+/*
+ * Releases of fio that share FIO_IOOPS_VERSION differ in the layout of what we
+ * read (3.41 and 3.42 do). Before fio hands us anything, make it refuse us
+ * unless it is the very release of the headers.
+ */
+extern const char fio_version_string[] __attribute__((weak));
+
+static const char built_for[] __attribute__((used)) = "dmabuf engine for " FIO_VERSION;
+
+__attribute__((constructor))
+static void check_fio(void)
+{
+	const char *running = fio_version_string ? fio_version_string : "of an unknown version";
+
+	if (!strcmp(running, FIO_VERSION) || getenv("DMABUF_ANY_FIO"))
+		return;
+	fprintf(stderr, "dmabuf: this engine was built for " FIO_VERSION " and this is %s: build it with that fio's source (make -C engines FIO_SRC=...), or set DMABUF_ANY_FIO=1 at your own risk.\n",
+		running);
+	ioengine.version = -1;
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* System memory: a memfd, of small or huge pages, that /dev/udmabuf exports. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/memfd.h>
+#include <linux/udmabuf.h>
+
+#include "buffer.h"
+
+#define SIZE_LIMIT	"/sys/module/udmabuf/parameters/size_limit_mb"
+#define SMALL_PAGE	4096
+
+static size_t udmabuf_max_size(void)
+{
+	FILE *f = fopen(SIZE_LIMIT, "r");
+	int mb = 64;		/* the default of old kernels */
+
+	if (f) {
+		if (fscanf(f, "%d", &mb) != 1 || mb < 0)
+			mb = 64;
+		fclose(f);
+	}
+	return (size_t)mb << 20;
+}
+
+static int no_memory(const struct buffer *b, size_t page, int err, struct error *e)
+{
+	if (page == SMALL_PAGE)
+		return error_set(e, err, "no memory for a buffer of %zu bytes: %s",
+				 b->size, strerror(err));
+	return error_set(e, err, "no %zu huge pages of %zu MiB for a buffer (%s): raise /proc/sys/vm/nr_hugepages (and build the kernel with CONFIG_HUGETLBFS)",
+			 b->size / page, page >> 20, strerror(err));
+}
+
+static int udmabuf_alloc(struct buffer *b, size_t page, struct error *e)
+{
+	unsigned int huge = page == SMALL_PAGE ? 0 :
+		MFD_HUGETLB | (unsigned int)__builtin_ctzl(page) << MFD_HUGE_SHIFT;
+	void *addr;
+
+	b->memory = memfd_create("dmabuf-engine", MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
+	/* not just reserved: a page that is missing later would be a SIGBUS */
+	if (b->memory < 0 || ftruncate(b->memory, b->size) ||
+	    fallocate(b->memory, 0, 0, b->size))
+		return no_memory(b, page, errno, e);
+	addr = mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED | MAP_POPULATE, b->memory, 0);
+	if (addr == MAP_FAILED)
+		return no_memory(b, page, errno, e);
+	return 0;
+}
+
+static int udmabuf_export(struct buffer *b, struct error *e)
+{
+	struct udmabuf_create create = {
+		.memfd = b->memory,
+		.flags = UDMABUF_FLAGS_CLOEXEC,
+		.size = b->size,
+	};
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int err;
+
+	if (dev < 0)
+		return error_set(e, errno, "cannot open /dev/udmabuf (%s): build the kernel with CONFIG_UDMABUF and run as a user who may open it",
+				 strerror(errno));
+	/* udmabuf wants memory that cannot shrink under it */
+	if (fcntl(b->memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0)
+		b->dmabuf = ioctl(dev, UDMABUF_CREATE, &create);
+	err = errno;
+	close(dev);
+	if (b->dmabuf < 0)
+		return error_set(e, err, "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
+				 b->size, strerror(err));
+	return 0;
+}
+
+static void udmabuf_free(struct buffer *b)
+{
+	if (b->dmabuf >= 0)
+		close(b->dmabuf);
+	if (b->memory >= 0)
+		close(b->memory);
+}
+
+const struct source_ops source_udmabuf = {
+	.name = "udmabuf",
+	.max_size = udmabuf_max_size,
+	.alloc = udmabuf_alloc,
+	.export = udmabuf_export,
+	.free = udmabuf_free,
+};
