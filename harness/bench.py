@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The comparison: every mode, registration and job, verified, repeated, interleaved, recorded."""
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import fio, guest, progress, record
+from .fault import Fault
+from .modes import MODES, Mode
+from .paths import RESULTS
+
+EVENTS = ("map", "unmap", "flush", "command")
+EVENT_IOS = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    block_bytes: int
+    cost_ios: int  # one cost measurement is the difference of runs of this many and twice as many
+
+
+JOBS = {job.name: job for job in (
+    Job("randread-4k", 4 << 10, 10000),
+    Job("randwrite-4k", 4 << 10, 10000),
+    Job("randrw-4k", 4 << 10, 10000),
+    Job("seqread-128k", 128 << 10, 3000),
+    Job("seqwrite-128k", 128 << 10, 3000),
+    Job("seqread-1m", 1 << 20, 800),
+    Job("seqwrite-1m", 1 << 20, 800),
+)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    jobs: tuple[str, ...] = tuple(JOBS)
+    registrations: tuple[str, ...] = fio.REGISTRATIONS
+    modes: tuple[str, ...] = tuple(MODES)
+    rounds: int = 5  # wall-clock boots of each mode
+    runtime_seconds: float = 1.5
+    cost_rounds: int = 3  # cost measurements of each cell, in one boot of each mode
+
+    def cells(self, backwards: bool) -> list[tuple[Job, str]]:
+        """Every job with every registration; each second pass runs backwards so that drift cancels."""
+        cells = [(JOBS[job], registration) for job in self.jobs for registration in self.registrations]
+        return cells[::-1] if backwards else cells
+
+
+SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, runtime_seconds=0.7, cost_rounds=1)
+
+
+@dataclass(frozen=True)
+class Boot:
+    name: str
+    mode: Mode
+    icount: bool
+    script: str
+    seconds: float  # rough: for the remaining time shown and for the timeout
+
+
+PROLOGUE = """\
+must() { "$@" || { code=$?; echo "bench: status $code from: $*"; tail -n 5 /tmp/log; exit 1; }; }
+"""
+
+
+def shell(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
+    command = fio.command(job, output, registration, limit, device, before)
+    return f"must {command} 2>/tmp/log"
+
+
+def verify(plan: Plan) -> list[str]:
+    """Every byte, by a program of our own and by fio, each registration, before anything is measured."""
+    lines = []
+    for registration in plan.registrations:
+        lines.append(f"must /tests/verify --registration {registration} $DEV >/tmp/log 2>&1")
+        lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, "", "$DEV"))
+        lines.append(f"echo verified {registration}")
+    return lines
+
+
+def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
+    limit = f"--time_based=1 --runtime={plan.runtime_seconds:g}s"
+    cells = plan.cells(backwards=bool(number % 2))
+    lines = verify(plan) if number == 0 else []
+    lines += [shell(job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, "$NULLDEV")
+              for job, registration in cells]
+    return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
+                8 + len(cells) * (plan.runtime_seconds + 1.5))
+
+
+def cost_boot(plan: Plan, mode: Mode) -> Boot:
+    lines, total = [], 0
+    for number in range(plan.cost_rounds):
+        for job, registration in plan.cells(backwards=bool(number % 2)):
+            kinds = [("cost", job.cost_ios), ("cost", 2 * job.cost_ios)]
+            kinds += [("events", EVENT_IOS), ("events", 2 * EVENT_IOS)] if number == 0 else []
+            for kind, ios in kinds:
+                name = f"$RESULTS/{kind}.{job.name}.{registration}.{number + 1}.{ios}"
+                lines.append(shell(job.name, f"{name}.fio.json", registration, f"--number_ios={ios}", "$NULLDEV",
+                                   f"meter {name}.json {kind}"))
+                total += 1
+    return Boot(f"cost-{mode.name}", mode, True, PROLOGUE + "\n".join(lines), 10 + 2.5 * total)
+
+
+def boots(plan: Plan) -> Iterator[Boot]:
+    """Rounds outermost: the repetitions of a cell are spread over the whole run."""
+    modes = [MODES[name] for name in plan.modes]
+    for number in range(plan.rounds):
+        turn = number % len(modes)
+        for mode in modes[turn:] + modes[:turn]:
+            yield speed_boot(plan, mode, number)
+    for mode in modes:
+        yield cost_boot(plan, mode)
+
+
+def run_boot(boot: Boot, kernel: Path, directory: Path) -> None:
+    """Run one boot and leave boot.json, which says that the directory is complete."""
+    directory.mkdir(parents=True, exist_ok=True)
+    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G",
+                      timeout=120 + 6 * boot.seconds)
+    start = time.monotonic()
+    with (directory / "out.txt").open("wb") as out:
+        outcome = guest.boot(spec, out, directory)
+    (directory / "console").rename(directory / "dmesg.txt")
+    (directory / "stderr").unlink()
+    said = (directory / "out.txt").read_text(errors="replace")
+    if outcome.status:
+        raise Fault(f"{boot.name} failed: {guest.tail(said, 8)}\n(all of it in {directory})")
+    record.write(directory / "boot.json", {
+        "name": boot.name, "mode": boot.mode.name, "expected": boot.mode.expect, "observed": outcome.observed,
+        "accel": guest.accelerator(spec), "icount": boot.icount, "qemu_argv": outcome.argv,
+        "verified": [line.split()[1] for line in said.splitlines() if line.startswith("verified ")],
+        "seconds": round(time.monotonic() - start, 1)})
+
+
+def open_run(plan: Plan, made_of: dict[str, Any]) -> Path:
+    """The directory of an interrupted run of the same things, or a new one."""
+    key = record.digest([made_of, dataclasses.asdict(plan)])[:8]
+    for started in sorted(RESULTS.glob(f"*-{key}*")):
+        if not (started / "run.json").exists():
+            progress.say(f"bench: going on with {started.name}")
+            return started
+    name = f"{datetime.date.today()}-{key}"
+    number = sum(1 for _ in RESULTS.glob(f"{name}*"))
+    run = RESULTS / (name + (f"-{number + 1}" if number else ""))
+    run.mkdir(parents=True)
+    return run
+
+
+def measure(plan: Plan, kernel: Path) -> Path:
+    """Boot whatever this run still lacks; returns its directory."""
+    run = open_run(plan, record.made_of(kernel))
+    todo = [boot for boot in boots(plan) if not (run / "boots" / boot.name / "boot.json").exists()]
+    left, start, expected = sum(boot.seconds for boot in todo), time.monotonic(), 0.0
+    for number, boot in enumerate(todo, 1):
+        pace = (time.monotonic() - start) / expected if expected else 1.0
+        progress.say(f"bench: {boot.name} ({number} of {len(todo)}), about {progress.clock(left * pace)} left")
+        run_boot(boot, kernel, run / "boots" / boot.name)
+        left, expected = left - boot.seconds, expected + boot.seconds
+    return run
+
+
+def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
+    rows = []
+    for mode in plan.modes:
+        for job, registration in plan.cells(backwards=False):
+            for number in range(1, plan.rounds + 1):
+                path = run / "boots" / f"speed-{mode}-{number}" / f"speed.{job.name}.{registration}.json"
+                sample = fio.sample(fio.parse(path.read_text()))
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number,
+                             **dataclasses.asdict(sample)})
+    return rows
+
+
+def slope(boot: Path, kind: str, job: Job, registration: str, number: int, ios: int) -> tuple[int, dict[str, float]]:
+    """What the second half of the I/Os took: whatever a run costs besides its I/Os cancels."""
+    counts, meters = [], []
+    for n in (ios, 2 * ios):
+        name = f"{kind}.{job.name}.{registration}.{number}.{n}"
+        counts.append(fio.sample(fio.parse((boot / f"{name}.fio.json").read_text())).ios)
+        meters.append(record.read(boot / f"{name}.json"))
+    more = counts[1] - counts[0]
+    if more < ios // 2:
+        raise Fault(f"{boot.name}: {job.name} {registration} did {counts} I/Os where {ios} and {2 * ios} were asked for")
+    return more, {key: meters[1][key] - meters[0][key] for key in meters[0] if meters[0][key] is not None}
+
+
+def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
+    rows = []
+    for mode in plan.modes:
+        for job, registration in plan.cells(backwards=False):
+            for number in range(1, plan.cost_rounds + 1):
+                more, took = slope(run / "boots" / f"cost-{mode}", "cost", job, registration, number, job.cost_ios)
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number, "ios": more,
+                             "instructions_per_io": took["busy_ns"] / 2 / more,
+                             "task_user_ns_per_io": took["user_us"] * 1000 / more,
+                             "task_system_ns_per_io": took["system_us"] * 1000 / more})
+    return rows
+
+
+def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
+    rows = []
+    for mode in plan.modes:
+        for job, registration in plan.cells(backwards=False):
+            more, took = slope(run / "boots" / f"cost-{mode}", "events", job, registration, 1, EVENT_IOS)
+            rows.append({"mode": mode, "registration": registration, "job": job.name, "ios": more,
+                         **{f"{event}_per_io": took[event] / more if event in took else None for event in EVENTS},
+                         "bytes_per_command": job.block_bytes * more / took["command"]})
+    return rows
+
+
+def collect(run: Path, plan: Plan, kernel: Path) -> dict[str, Any]:
+    done = [record.read(path) for path in sorted((run / "boots").glob("*/boot.json"))]
+    verified = {(boot["mode"], registration) for boot in done for registration in boot["verified"]}
+    for mode in plan.modes:
+        for registration in plan.registrations:
+            if (mode, registration) not in verified:
+                raise Fault(f"{mode} {registration} was measured without verified data: remove {run} and run again")
+    return {"schema": record.SCHEMA, "id": run.name, "accel": sorted({boot["accel"] for boot in done}),
+            "plan": dataclasses.asdict(plan), "made_of": record.made_of(kernel), "circumstances": record.circumstances(),
+            "boots": done, "speed": speed_rows(run, plan), "cost": cost_rows(run, plan),
+            "operations": operation_rows(run, plan)}

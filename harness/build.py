@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel, fio, engine, tests and meter, each built once for what it is made from."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import progress, sources
+from .fault import Fault
+from .paths import BUILD, CACHE, ROOT
+
+CONFIG = ROOT / "kernel/configs/base.config"
+SERIES = ROOT / "kernel/series.py"
+OBJECTS = 2600  # what the configuration compiles, for the progress line
+# The same input gives the same output, wherever the cache lives.
+REPRODUCIBLE = {"KBUILD_BUILD_TIMESTAMP": "1970-01-01", "KBUILD_BUILD_USER": "dmabuf", "KBUILD_BUILD_HOST": "bench",
+                "CCACHE_DIR": str(CACHE / "ccache"), "CCACHE_BASEDIR": str(CACHE), "CCACHE_NOHASHDIR": "1",
+                "CCACHE_MAXSIZE": "2G"}
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say(f"{name}: waiting for another build to finish")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def text(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode:
+        raise Fault(f"{' '.join(argv[:3])} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def compose() -> str:
+    return text(sys.executable, str(SERIES), "compose")
+
+
+def link(name: str, target: Path) -> Path:
+    """build/NAME is what is current; it changes in one step."""
+    BUILD.mkdir(exist_ok=True)
+    place, fresh = BUILD / name, BUILD / f".{name}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(place)
+    return place
+
+
+def lost_symbols(requested: str, config: str) -> list[str]:
+    """Lines of a fragment that a .config does not honour."""
+    lines = set(config.splitlines())
+    wanted = re.findall(r"^(CONFIG_\w+)=(.+)$", requested, re.M)
+    return [f"{symbol}={value}" for symbol, value in wanted
+            if (value != "n" and f"{symbol}={value}" not in lines)
+            or (value == "n" and re.search(rf"^{symbol}=", config, re.M))]
+
+
+def configure(make: list[str], tree: Path, objects: Path) -> None:
+    objects.mkdir(parents=True, exist_ok=True)
+    log = CACHE / "log/configure"
+    progress.run("configuring the kernel", [*make, "-s", "tinyconfig"], log, env=REPRODUCIBLE)
+    progress.run("merging the configuration", [str(tree / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objects),
+                 str(objects / ".config"), str(CONFIG)], log, cwd=tree)
+    progress.run("completing the configuration", [*make, "-s", "olddefconfig"], log, env=REPRODUCIBLE)
+    if lost := lost_symbols(CONFIG.read_text(), (objects / ".config").read_text()):
+        raise Fault(f"{CONFIG.relative_to(ROOT)} asks for what the kernel does not give: {', '.join(lost)}")
+
+
+def kernel_tree(source: sources.Source) -> Path:
+    """The base with the series applied; only files that changed are written."""
+    tree = CACHE / "tree" / f"linux-{source.name}"
+    if not tree.exists():
+        sources.room()
+        tree.parent.mkdir(exist_ok=True)
+        partial = tree.with_name(f".{tree.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        progress.run("copying the kernel tree", ["cp", "-a", "--reflink=auto", str(source.tree), str(partial)],
+                     CACHE / "log/copy")
+        partial.rename(tree)
+    progress.run("applying the series", [sys.executable, str(SERIES), "apply", "--base", str(source.tree), "--out",
+                                         str(tree)], CACHE / "log/apply")
+    return tree
+
+
+def kernel(named: str = "", unpatched: bool = False) -> Path:
+    """build/bzImage (with the series) or build/bzImage-base (without)."""
+    source = sources.kernel(named)
+    made_from = (source.name, "" if unpatched else compose(), CONFIG.read_text(), text("gcc", "--version"))
+    key = hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
+    product, name = CACHE / "kernel" / key, "bzImage-base" if unpatched else "bzImage"
+    if not (product / "bzImage").exists():
+        with lock("kernel"):
+            make_kernel(source, unpatched, product)
+    return link(name, product / "bzImage")
+
+
+def make_kernel(source: sources.Source, unpatched: bool, product: Path) -> None:
+    tree = source.tree if unpatched else kernel_tree(source)
+    objects = CACHE / "obj" / f"{'base' if unpatched else 'series'}-{source.name}"
+    make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc"]
+    configure(make, tree, objects)
+    progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", "bzImage"], CACHE / "log/kernel",
+                 count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
+    product.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".kernel-", dir=product.parent) as scratch:
+        fresh = Path(scratch) / "fresh"
+        fresh.mkdir()
+        for origin, name in (("arch/x86/boot/bzImage", "bzImage"), (".config", "config"), ("System.map", "System.map")):
+            shutil.copy(objects / origin, fresh / name)
+        shutil.rmtree(product, ignore_errors=True)
+        fresh.rename(product)
+
+
+def engine(named: str = "") -> None:
+    """build/fio, build/dmabuf.so, build/meter and build/tests/*."""
+    with lock("engine"):
+        tree = sources.fio(named)
+        BUILD.mkdir(exist_ok=True)
+        jobs = f"-j{os.cpu_count()}"
+        if not (tree / "fio").exists():
+            progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
+                         CACHE / "log/fio", count=r"^ +CC ", total=180)
+        quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", f"O={BUILD}"],
+                 "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"],
+                 "the meter": ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / "meter"),
+                               str(ROOT / "harness/guest/meter.c")]}
+        for what, argv in quick.items():
+            done = subprocess.run(argv, capture_output=True, text=True)
+            if done.returncode:
+                raise Fault(f"building {what} failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
+        link("fio", tree / "fio")

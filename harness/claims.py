@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a record must show for a registered dma-buf to be what it claims to be."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+OPERATIONS = ("map", "unmap", "flush")
+NOTHING = 0.01  # operations per I/O: what an unrelated timer may add over a run
+COST_BAND = 0.01
+
+
+@dataclass(frozen=True)
+class Claim:
+    text: str
+    holds: bool
+
+
+def cells(rows: Iterable[dict[str, Any]], **where: str) -> list[dict[str, Any]]:
+    return [row for row in rows if all(row[key] == value for key, value in where.items())]
+
+
+def no_operations(record: dict[str, Any]) -> Claim:
+    rows = cells(record["operations"], registration="dmabuf")
+    worst = max(row[f"{name}_per_io"] or 0 for row in rows for name in OPERATIONS)
+    return Claim(f"dmabuf: no IOMMU map, unmap or flush per I/O in any mode (most: {worst:.4f})", worst < NOTHING)
+
+
+def strict_operations(record: dict[str, Any], registration: str) -> Claim:
+    rows = cells(record["operations"], registration=registration, mode="strict")
+    least = min(row[f"{name}_per_io"] or 0 for row in rows for name in OPERATIONS)
+    return Claim(f"{registration}: at least one IOMMU map, unmap and flush per I/O in strict (least: {least:.3f})",
+                 least > 1 - NOTHING)
+
+
+def equal_cost(record: dict[str, Any], job: str) -> Claim:
+    costs = {mode: median(row["instructions_per_io"]
+                          for row in cells(record["cost"], registration="dmabuf", mode=mode, job=job))
+             for mode in record["plan"]["modes"]}
+    spread = max(costs.values()) / min(costs.values()) - 1
+    return Claim(f"dmabuf: {job} costs the same in every mode within {COST_BAND:.0%} (spread: {spread:.2%})",
+                 spread <= COST_BAND)
+
+
+def claims(record: dict[str, Any]) -> list[Claim]:
+    plan = record["plan"]
+    found = [strict_operations(record, name) for name in ("none", "user")
+             if name in plan["registrations"] and "strict" in plan["modes"]]
+    if "dmabuf" in plan["registrations"]:
+        found += [no_operations(record)] + [equal_cost(record, job) for job in plan["jobs"]]
+    return found

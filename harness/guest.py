@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One boot: a specification becomes a QEMU command line, which becomes an outcome."""
+
+import os
+import re
+import select
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
+from .initrd import cpio, with_libraries
+from .modes import IOMMUS, Iommu, Mode
+from .paths import BUILD, ROOT
+from .splat import END, splats
+
+QEMU = "qemu-system-x86_64"
+CHANNELS = ("out", "status", "results")
+DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable -> NVMe serial
+MDTS = 9  # 2^9 pages: commands of up to 2 MiB
+# Multipath heads are refused by the kernel feature until it supports them.
+ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64",
+        "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
+
+
+@dataclass(frozen=True)
+class Spec:
+    kernel: Path
+    mode: Mode
+    command: str
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    disk: str = "1G"  # null, a size, or an image
+    disk_write: bool = False
+    icount: bool = False
+    memory: str = "2G"
+    cpus: int = 2
+    timeout: float = 300
+    append: str = ""
+    qemu_extra: str = ""
+    iommu: Iommu = IOMMUS["vtd"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    observed: tuple[str, ...]  # IOMMU group type of each disk
+    argv: tuple[str, ...]
+    console: str
+    results: Path  # what the command left in /results
+
+
+def accelerator(spec: Spec) -> str:
+    return "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and not spec.icount else "tcg"
+
+
+def is_size(disk: str) -> bool:
+    return re.fullmatch(r"\d+[KMGT]", disk) is not None
+
+
+def blockdev(spec: Spec, name: str, run: Path) -> list[str]:
+    """Null, scratch (a sparse file in the run's own directory), or the user's image."""
+    disk = {"null": "null", "data": spec.disk, "data2": "256M"}[name]
+    if disk == "null":
+        return ["-blockdev", f"null-co,node-name={name},size={64 << 30},read-zeroes=on"]
+    if is_size(disk):
+        return ["-drive", f"if=none,id={name},file={run / name},format=raw,cache=unsafe"]
+    image = Path(disk)
+    layout = "qcow2" if image.open("rb").read(4) == b"QFI\xfb" else "raw"
+    keep = "off" if spec.disk_write else "on"
+    return ["-drive", f"if=none,id={name},file={disk.replace(',', ',,')},format={layout},snapshot={keep}"]
+
+
+def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
+    """The whole machine.  Pure but for a look at /dev/kvm and at an image's first bytes."""
+    accel = accelerator(spec)
+    tcg = f"tcg,thread={'single' if spec.icount else 'multi'}"
+    cpus = 1 if spec.icount else spec.cpus
+    argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-machine", "q35" + (",kernel-irqchip=split" if accel == "kvm" else ""),
+            "-accel", tcg if accel == "tcg" else "kvm",
+            "-cpu", "max" if accel == "tcg" else "host", "-smp", str(cpus), "-m", spec.memory,
+            *spec.iommu.device,  # before the devices that it translates for
+            "-kernel", str(spec.kernel), "-initrd", str(run / "initrd"),
+            "-append", " ".join((*ARGS, *spec.iommu.args, *spec.mode.args, spec.append)).strip(),
+            "-serial", f"file:{run / 'console'}", "-device", "virtio-serial-pci"]
+    if spec.icount:
+        argv += ["-icount", "shift=1,sleep=off"]
+    for channel in CHANNELS:
+        path = f"/dev/fd/{out_fd}" if channel == "out" else run / channel
+        argv += ["-chardev", f"file,id={channel},path={path}",
+                 "-device", f"virtserialport,chardev={channel},name={channel}"]
+    for name in DISKS.values():
+        argv += blockdev(spec, name, run)
+        argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}"]
+    return argv + shlex.split(spec.qemu_extra)
+
+
+def base_files() -> dict[str, Path | bytes]:
+    """What every guest has: a shell, and of fio, engine, jobs and tests whatever is built."""
+    here = Path(__file__).parent / "guest"
+    files: dict[str, Path | bytes] = {"/init": here / "init.sh", "/bin/busybox": Path("/bin/busybox")}
+    built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
+             "/tests/run.sh": ROOT / "tests/kernel/run.sh"}
+    built |= {f"/tests/{path.name}": path for path in (BUILD / "tests").glob("*") if os.access(path, os.X_OK)}
+    built |= {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
+    return files | {name: path for name, path in built.items() if path.is_file()}
+
+
+def user_files(words: str) -> dict[str, Path | bytes]:
+    """'HOST[=GUEST] ...' to a mapping; a directory brings what is in it."""
+    files: dict[str, Path | bytes] = {}
+    for word in shlex.split(words):
+        host, _, target = word.partition("=")
+        source, place = Path(host), target or f"/root/{Path(host).name}"
+        if not source.exists():
+            raise Fault(f"FILES names {host}, which does not exist")
+        if not place.startswith("/"):
+            raise Fault(f"FILES puts {host} at {place}: a guest path starts with /")
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            if path.is_file():
+                files[place if path == source else f"{place}/{path.relative_to(source)}"] = path
+    return files
+
+
+def environment(spec: Spec) -> bytes:
+    disks = " ".join(f"{variable}={'null' if spec.disk == 'null' and serial == 'data' else serial}"
+                     for variable, serial in DISKS.items())
+    return f"export MODE={spec.mode.name}\nEXPECT={spec.mode.expect}\nDISKS={shlex.quote(disks)}\n".encode()
+
+
+def prepare(spec: Spec, run: Path) -> None:
+    if not spec.command.strip():
+        raise Fault("there is no command to run: say CMD='...'")
+    if not spec.kernel.is_file():
+        raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
+    if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).exists()):
+        raise Fault(f"DISK={spec.disk} is neither null, a size such as 512M, nor an existing image")
+    if not shutil.which(QEMU) or not Path("/bin/busybox").exists():
+        raise Fault("QEMU or busybox is missing: run `make deps`")
+    for name, size in (("data", spec.disk), ("data2", "256M")):
+        if is_size(size):
+            (run / name).touch()
+            os.truncate(run / name, int(size[:-1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[size[-1]])
+    files = base_files() | spec.files
+    files |= {"/harness/command": spec.command.encode() + b"\n", "/harness/environment": environment(spec)}
+    (run / "initrd").write_bytes(cpio(with_libraries(files)))
+
+
+@contextmanager
+def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[bytes]]:
+    """QEMU dies with us, however we die."""
+    with (run / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def pump(source: int, sink: BinaryIO, deadline: float) -> bool:
+    """Copy the guest's output until QEMU ends (True) or the deadline passes (False)."""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([source], [], [], left)[0]:
+            break
+        if not (data := os.read(source, 1 << 16)):
+            return True
+        sink.write(data)
+        sink.flush()
+    return False
+
+
+def tail(text: str, lines: int = 25) -> str:
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[int, tuple[str, ...]]:
+    """Status and observed modes of a finished boot, or the fault that it was."""
+    console = (run / "console").read_text(errors="replace") if (run / "console").exists() else ""
+    words = [line.split() for line in (run / "status").read_text().splitlines()] if (run / "status").exists() else []
+    observed = tuple(value for key, value in words if key == "mode")
+    status = next((int(value) for key, value in words if key == "exit"), None)
+    if returncode and not console:
+        raise Fault(f"QEMU did not start: {(run / 'stderr').read_text().strip()}")
+    if any(value != spec.mode.expect for value in observed):
+        raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
+                        f"{', '.join(observed)}: look for DMAR lines in its log")
+    complaints = "\n".join(splats(console)[:20])
+    if ended and (status is None or END not in console):
+        raise LostGuest(f"the guest ended without a status\n{complaints}\nconsole, last lines:\n{tail(console)}")
+    if complaints:
+        raise Splat(f"the guest's kernel complained:\n{complaints}\nconsole, last lines:\n{tail(console)}")
+    if status is None:
+        raise TimedOut(f"still running after {spec.timeout:g} s: raise TIMEOUT=; console, last lines:\n"
+                       + tail(console, 5))
+    return status, observed
+
+
+def unpack(archive: Path, target: Path) -> None:
+    if archive.exists() and archive.stat().st_size:
+        subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(target), "-f", str(archive)], check=True)
+
+
+def boot(spec: Spec, sink: BinaryIO, keep: Path) -> Outcome:
+    """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`."""
+    keep.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dmabuf-guest-") as directory:
+        run = Path(directory)
+        prepare(spec, run)
+        source, out_fd = os.pipe()
+        argv = qemu_argv(spec, run, out_fd)
+        try:
+            with qemu(argv, run, out_fd) as process:
+                os.close(out_fd)
+                ended = pump(source, sink, time.monotonic() + spec.timeout)
+                returncode = process.wait() if ended else None
+        finally:
+            os.close(source)
+            for name in ("console", "stderr"):
+                if (run / name).exists():
+                    shutil.copy(run / name, keep / name)
+        status, observed = judge(spec, run, ended, returncode)
+        unpack(run / "results", keep)
+        return Outcome(status, observed, tuple(argv), (run / "console").read_text(errors="replace"), keep)

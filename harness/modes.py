@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The IOMMU modes and models as data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    name: str
+    args: tuple[str, ...]
+    expect: str  # what the guest must read in /sys/kernel/iommu_groups/*/type
+
+
+@dataclass(frozen=True)
+class Iommu:
+    name: str
+    device: tuple[str, ...]
+    args: tuple[str, ...]
+
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("strict", ("iommu.passthrough=0", "iommu.strict=1"), "DMA"),
+        Mode("lazy", ("iommu.passthrough=0", "iommu.strict=0"), "DMA-FQ"),
+        Mode("passthrough", ("iommu.passthrough=1",), "identity"),
+    )
+}
+
+# caching-mode=on would silently turn lazy into strict.
+IOMMUS = {
+    iommu.name: iommu
+    for iommu in (
+        Iommu("vtd", ("-device", "intel-iommu,intremap=on,caching-mode=off,aw-bits=48"),
+              ("intel_iommu=on",)),
+    )
+}

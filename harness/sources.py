@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pristine sources in the cache: named by the user, cached, from the distribution, from kernel.org."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import progress
+from .fault import Fault
+from .paths import CACHE, ROOT
+
+FIO_VERSION = "3.33"
+FIO_SUITE = "bookworm"
+UPSTREAM = "https://cdn.kernel.org/"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SPACE_NEEDED = 6 << 30
+
+
+@dataclass(frozen=True)
+class Source:
+    tree: Path
+    name: str  # what identifies the content: a key for whatever is derived from it
+
+
+def base() -> dict[str, str]:
+    """kernel/BASE: one `key value` a line."""
+    lines = (ROOT / "kernel/BASE").read_text().splitlines()
+    return dict(line.split(None, 1) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def room() -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(CACHE).free
+    if free < SPACE_NEEDED:
+        raise Fault(f"{CACHE} has {free >> 20} MiB free and needs {SPACE_NEEDED >> 20}: "
+                    "make room or set XDG_CACHE_HOME elsewhere")
+
+
+def extract(archive: Path, name: str) -> Path:
+    """Unpack once, to a place that exists only when complete."""
+    target = CACHE / "src" / name
+    if target.exists():
+        return target
+    room()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".extract-", dir=target.parent) as scratch:
+        progress.run(f"unpacking {archive.name} ({archive.stat().st_size >> 20} MiB)",
+                     ["tar", "-x", "--no-same-owner", "--strip-components=1", "-C", scratch, "-f", str(archive)],
+                     CACHE / "log/extract")
+        os.chmod(scratch, 0o755)
+        Path(scratch).rename(target)
+        Path(scratch).mkdir()  # for the context manager to remove
+    return target
+
+
+def mirror() -> str:
+    """The Debian mirror that this machine already uses."""
+    targets = subprocess.run(["apt-get", "indextargets", "--format", "$(LABEL) $(SITE)", "Created-By: Packages"],
+                             capture_output=True, text=True).stdout.splitlines()
+    sites = [line.split()[1] for line in targets if line.startswith("Debian ")]
+    if not sites:
+        raise Fault("apt knows no Debian mirror here: run `apt-get update`, or name a source with KERNEL_SRC= and FIO_SRC=")
+    return sites[0]
+
+
+def apt(line: str, *arguments: str) -> Path:
+    """Run apt-get in the download directory with a configuration of our own that holds one source line."""
+    private, downloads = CACHE / "apt", CACHE / "dl"
+    for directory in (private / "lists/partial", private / "cache/archives/partial", downloads):
+        directory.mkdir(parents=True, exist_ok=True)
+    (private / "sources.list").write_text(line.format(signed=f"[signed-by={KEYRING}]", mirror=mirror()) + "\n")
+    options = {"Dir::Etc::SourceList": private / "sources.list", "Dir::Etc::SourceParts": "/dev/null",
+               "Dir::State": private, "Dir::State::Lists": private / "lists", "Dir::Cache": private / "cache",
+               "Dir::State::status": "/var/lib/dpkg/status", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
+    command = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+    progress.run("reading the package lists", [*command, "update"], CACHE / "log/apt-update", cwd=downloads)
+    progress.run(f"apt-get {' '.join(arguments)}", [*command, *arguments], CACHE / "log/apt-get", cwd=downloads)
+    return downloads
+
+
+def kernel_from_debian(pin: dict[str, str]) -> Source:
+    source = Source(CACHE / "src" / f"linux-{pin['debian-sha256'][:16]}", pin["debian-sha256"][:16])
+    if source.tree.exists():
+        return source
+    room()
+    package = f"{pin['debian-package']}={pin['debian-version']}"
+    downloads = apt(f"deb {{signed}} {{mirror}} {pin['debian-suite']} main", "download", package)
+    deb = next(downloads.glob(f"{pin['debian-package']}_*.deb"))
+    with tempfile.TemporaryDirectory(dir=downloads) as scratch:
+        progress.run(f"opening {deb.name}", ["dpkg-deb", "-x", str(deb), scratch], CACHE / "log/dpkg-deb")
+        tarball = Path(scratch) / "usr/src" / pin["debian-tarball"]
+        if sha256(tarball) != pin["debian-sha256"]:
+            raise Fault(f"{deb.name} holds another {tarball.name} than kernel/BASE names: name a source with KERNEL_SRC=")
+        extract(tarball, source.tree.name)
+    deb.unlink()
+    return source
+
+
+def kernel_from_upstream(pin: dict[str, str]) -> Source:
+    path = pin["upstream-tarball"]
+    name, directory = Path(path).name, CACHE / "dl"
+    directory.mkdir(parents=True, exist_ok=True)
+    for url, output in ((UPSTREAM + path, name), (f"{UPSTREAM}{Path(path).parent}/sha256sums.asc", "sha256sums.asc")):
+        progress.run(f"fetching {output}", ["curl", "-fsSL", "-C", "-", "-o", output, url], CACHE / "log/curl",
+                     cwd=directory)
+    published = re.search(rf"^([0-9a-f]{{64}})  {re.escape(name)}$", (directory / "sha256sums.asc").read_text(), re.M)
+    if not published or sha256(directory / name) != published[1]:
+        (directory / name).unlink()
+        raise Fault(f"{name} does not have its published checksum: fetch it again, or name a source with KERNEL_SRC=")
+    return Source(extract(directory / name, f"linux-{published[1][:16]}"), published[1][:16])
+
+
+def kernel_from_user(named: Path, pin: dict[str, str]) -> Source:
+    if not named.exists():
+        raise Fault(f"KERNEL_SRC={named} does not exist")
+    name = hashlib.sha256(str(named.resolve()).encode()).hexdigest()[:16] if named.is_dir() else sha256(named)[:16]
+    tree = named.resolve() if named.is_dir() else extract(named, f"linux-{name}")
+    makefile = (tree / "Makefile").read_text() if (tree / "Makefile").exists() else ""
+    version = ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", makefile, re.M))
+    if version != pin["version"]:
+        raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {pin['version']}")
+    return Source(tree, name)
+
+
+def kernel(named: str = "") -> Source:
+    pin = base()
+    if named:
+        return kernel_from_user(Path(named), pin)
+    try:
+        return kernel_from_debian(pin)
+    except Fault as distribution:
+        progress.say(f"not from the distribution: {str(distribution).splitlines()[0]}")
+        try:
+            return kernel_from_upstream(pin)
+        except Fault:
+            raise Fault(f"no Linux {pin['version']} source: neither the distribution's {pin['debian-package']} nor "
+                        "kernel.org could be reached; name a tree or tarball with KERNEL_SRC=") from distribution
+
+
+def fio(named: str = "") -> Path:
+    """A fio source tree; the one in the cache is ours to build in."""
+    if named:
+        if not (Path(named) / "ioengines.h").exists():
+            raise Fault(f"FIO_SRC={named} is not a fio source tree")
+        return Path(named).resolve()
+    target = CACHE / "src" / f"fio-{FIO_VERSION}"
+    if not target.exists():
+        downloads = apt(f"deb-src {{signed}} {{mirror}} {FIO_SUITE} main", "source", "--download-only", "fio")
+        tarball = next(downloads.glob(f"fio_{FIO_VERSION}*.orig.tar.*z"), None)
+        if not tarball:
+            raise Fault(f"{FIO_SUITE} no longer has fio {FIO_VERSION}: name a source tree with FIO_SRC=")
+        extract(tarball, target.name)
+    return target
