@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Verbs only; the work is in harness/.  `make help` lists them.
 MAKEFLAGS += --no-print-directory
+.ONESHELL: # CMD may have several lines
 # The harness dies with make, and QEMU with the harness.
-HARNESS = @setpriv --pdeathsig TERM /usr/bin/python3 -m harness
+HARNESS = @exec setpriv --pdeathsig TERM /usr/bin/python3 -m harness
 # NAME=value of the command line, its $ left alone, as --option=value.
 quote = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(1)),--$(2)=$(call quote,$(1)))

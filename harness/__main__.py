@@ -2,17 +2,54 @@
 """python3 -m harness VERB: every verb is a module's function behind an argument parser."""
 
 import argparse
+import dataclasses
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
-from . import fault, guest
+from . import build, deps, fault, fio, guest, sources
 from .modes import MODES
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, and a status that no guest program has."""
+        raise fault.Fault(f"{message} (see `{self.prog} --help`)")
+
+
+def install(args: argparse.Namespace) -> int:
+    deps.install()
+    return 0
+
+
+def fetch(args: argparse.Namespace) -> int:
+    deps.install()
+    print(sources.kernel(args.kernel_src).tree, sources.fio(args.fio_src), sep="\n")
+    return 0
+
+
+def kernel(args: argparse.Namespace) -> int:
+    deps.install()
+    print(build.kernel(args.kernel_src, args.unpatched).resolve())
+    return 0
+
+
+def engine(args: argparse.Namespace) -> int:
+    deps.install()
+    build.engine(args.fio_src)
+    return 0
+
+
+def chosen_kernel(args: argparse.Namespace) -> Path:
+    """The bzImage named by --kernel, or ours, built if need be."""
+    deps.install()
+    return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src)
+
+
 def guest_run(args: argparse.Namespace) -> int:
-    spec = guest.Spec(kernel=Path(args.kernel), mode=MODES[args.mode], command=args.command,
+    spec = guest.Spec(kernel=chosen_kernel(args), mode=MODES[args.mode], command=args.command,
                       files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
                       qemu_extra=args.qemu_extra)
@@ -20,19 +57,67 @@ def guest_run(args: argparse.Namespace) -> int:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
 
+def bench(args: argparse.Namespace) -> int:
+    bzimage = chosen_kernel(args)
+    build.engine(args.fio_src)
+    from . import bench, claims, plot, record, table  # numpy, scipy and matplotlib may have just been installed
+
+    plan = bench.SHORT if args.short else bench.Plan()
+    plan = dataclasses.replace(plan, **{name: tuple(getattr(args, name).split()) for name in
+                                        ("jobs", "registrations", "modes") if getattr(args, name)})
+    run = bench.measure(plan, bzimage)
+    result = bench.collect(run, plan, bzimage)
+    record.write(run / "run.json", result)
+    (run / "table.txt").write_text(table.render(result))
+    plot.draw(result, run)
+    print(f"\n{table.render(result)}\nrecords and figures: {run}")
+    return 0 if all(claim.holds for claim in claims.claims(result)) else 1
+
+
+def redraw(args: argparse.Namespace) -> int:
+    deps.install()
+    from . import plot, record, table
+
+    path = Path(args.run) / "run.json"
+    if not path.exists():
+        raise fault.Fault(f"{path} does not exist: name the directory of a finished run")
+    result = record.read(path)
+    (path.parent / "table.txt").write_text(table.render(result))
+    plot.draw(result, path.parent)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="harness", description=__doc__)
+    top = Parser(prog="harness", description=__doc__)
     verbs = top.add_subparsers(metavar="VERB", required=True)
 
-    run = verbs.add_parser("guest-run", help="run one command in a guest", epilog=fault.STATUS_HELP,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)
-    run.set_defaults(verb=guest_run)
+    kernel_source = argparse.ArgumentParser(add_help=False)
+    kernel_source.add_argument("--kernel-src", default="", metavar="PATH",
+                               help="a pristine kernel tree or tarball, instead of the one in kernel/BASE")
+    fio_source = argparse.ArgumentParser(add_help=False)
+    fio_source.add_argument("--fio-src", default="", metavar="DIR", help="a fio source tree to build in")
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("--kernel", default="", metavar="BZIMAGE", help="another kernel than ours")
+
+    def verb(name: str, function, parents=(), **text: object) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, parents=list(parents), **text)
+        added.set_defaults(verb=function)
+        return added
+
+    verb("deps", install, help="install the Debian packages that are missing (needs root)")
+    verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
+    verb("kernel", kernel, (kernel_source,), help="build the patched kernel").add_argument(
+        "--unpatched", action="store_true", help="build/bzImage-base, without the series")
+    verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
+
+    run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
+               epilog=fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
     run.add_argument("--mode", choices=MODES, default="strict")
-    run.add_argument("--kernel", default=str(guest.BUILD / "bzImage"), help="another bzImage")
     run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
                      help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
-    run.add_argument("--disk", default="1G", help="what DEV is: null, a size (scratch) or an image (default %(default)s)")
+    run.add_argument("--disk", default="1G",
+                     help="what DEV is: null, a size (scratch) or an image (default %(default)s)")
     run.add_argument("--disk-write", action="store_true", help="let the guest change the image named by --disk")
     run.add_argument("--icount", action="store_true", help="instruction clock: 2 ns an instruction, one processor")
     run.add_argument("--mem", default="2G")
@@ -41,13 +126,21 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--append", default="", help="more kernel arguments")
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
+
+    compare = verb("bench", bench, (which, kernel_source, fio_source), help="compare registrations in every mode")
+    compare.add_argument("--short", action="store_true", help="two jobs, two rounds: a check more than a measurement")
+    compare.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
+    compare.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
+    compare.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+
+    verb("plot", redraw, help="draw a run's table and figures again").add_argument("run", metavar="RUN")
     return top
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    args = parser().parse_args()
     try:
+        args = parser().parse_args()
         return args.verb(args)
     except fault.Fault as error:
         print(f"harness: {error}", file=sys.stderr)

@@ -133,12 +133,12 @@ def engine(named: str = "") -> None:
         if not (tree / "fio").exists():
             progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
                          CACHE / "log/fio", count=r"^ +CC ", total=180)
+        link("fio", tree / "fio")
         quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", f"O={BUILD}"],
-                 "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"],
                  "the meter": ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / "meter"),
-                               str(ROOT / "harness/guest/meter.c")]}
+                               str(ROOT / "harness/guest/meter.c")],
+                 "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}
         for what, argv in quick.items():
             done = subprocess.run(argv, capture_output=True, text=True)
             if done.returncode:
                 raise Fault(f"building {what} failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
-        link("fio", tree / "fio")

@@ -28,9 +28,9 @@ class Sample:
 
 
 def command(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
-    """A shell line.  The job file is the same for every registration; engine options follow the engine."""
-    return (f"env DEV={device} {before} fio --output-format=json --output={output} --ioengine={ENGINE} "
-            f"--registration={registration} {limit} /jobs/{job}.fio").replace("  ", " ")
+    """A shell line: the same job file for every registration, only its variables and the length of the run differ."""
+    return (f"env DEV={device} ENGINE={ENGINE} REGISTRATION={registration} {before} "
+            f"fio --output-format=json --output={output} {limit} /jobs/{job}.fio")
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ CHANNELS = ("out", "status", "results")
 DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable -> NVMe serial
 MDTS = 9  # 2^9 pages: commands of up to 2 MiB
 # Multipath heads are refused by the kernel feature until it supports them.
-ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64",
+ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
         "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
 
@@ -83,7 +83,7 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     tcg = f"tcg,thread={'single' if spec.icount else 'multi'}"
     cpus = 1 if spec.icount else spec.cpus
     argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "q35" + (",kernel-irqchip=split" if accel == "kvm" else ""),
+            "-machine", "q35,i8042=off" + (",kernel-irqchip=split" if accel == "kvm" else ""),
             "-accel", tcg if accel == "tcg" else "kvm",
             "-cpu", "max" if accel == "tcg" else "host", "-smp", str(cpus), "-m", spec.memory,
             *spec.iommu.device,  # before the devices that it translates for

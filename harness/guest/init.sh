@@ -3,7 +3,7 @@
 # PID 1 of the guest: mount, check the IOMMU mode, run /harness/command, report, power off.
 # The status port carries "mode TYPE" and "exit N"; without the latter the guest is lost.
 /bin/busybox --install -s /bin
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin:/tests:/root HOME=/root RESULTS=/results
+export PATH=/root:/tests:/bin:/sbin:/usr/bin:/usr/sbin HOME=/root RESULTS=/results
 mkdir -p /proc /sys /dev /tmp /root /results /mnt /var/tmp
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
