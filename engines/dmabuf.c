@@ -69,6 +69,7 @@ struct job {
 	int *fds;		/* one per file, open from first to last */
 	unsigned int nr_files;
 	bool started;
+	uint64_t export_us;
 	uint64_t register_us;
 };
 
@@ -134,19 +135,18 @@ static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *
 	}
 }
 
-static void prepare_odd(struct job *job, struct io_uring_sqe *sqe, struct unit *unit)
+/*
+ * The CPU is done with the buffer. Here and not in ->prep: fio scrambles and
+ * stamps a buffer after that.
+ */
+static int prepare_odd(struct job *job, struct io_uring_sqe *sqe, struct unit *unit)
 {
-	/*
-	 * Here and not in ->prep: fio scrambles and stamps a buffer after that.
-	 * A failure shows when the data is compared.
-	 */
-	if (job->cpu_sync)
-		buffer_cpu_end(unit->buffer);
 	sqe->flags &= ~IOSQE_ASYNC;
 	if (job->force_async && ++job->prepared == job->force_async) {
 		job->prepared = 0;
 		sqe->flags |= IOSQE_ASYNC;
 	}
+	return job->cpu_sync ? buffer_cpu_end(unit->buffer) : 0;
 }
 
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
@@ -172,8 +172,11 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		sqe->off = io_u->offset;
 		sqe->addr = (uintptr_t)io_u->xfer_buf - unit->base;
 		sqe->len = io_u->xfer_buflen;
-		if (unlikely(job->odd))
-			prepare_odd(job, sqe, unit);
+		if (unlikely(job->odd)) {
+			io_u->error = -prepare_odd(job, sqe, unit);
+			if (io_u->error)
+				return FIO_Q_COMPLETED;
+		}
 	} else if (io_u->ddir == DDIR_TRIM) {
 		return queue_trim(td, job, io_u);
 	} else {
@@ -265,8 +268,11 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 		else if (ddir_rw(io_u->ddir))
 			io_u->resid = io_u->xfer_buflen - res;
 	}
-	if (unlikely(job->cpu_sync) && ddir_rw(io_u->ddir))
-		buffer_cpu_begin(job->units[io_u->index].buffer);
+	if (unlikely(job->cpu_sync) && ddir_rw(io_u->ddir)) {
+		res = buffer_cpu_begin(job->units[io_u->index].buffer);
+		if (res && !io_u->error)
+			io_u->error = -res;
+	}
 	return io_u;
 }
 
@@ -330,6 +336,8 @@ static int dmabuf_init(struct thread_data *td)
 	struct fio_file *f;
 	unsigned int i;
 
+	if (td->o.read_iolog_chunked)
+		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
 	if (o->registration == REGISTER_DMABUF) {
 		if (!td->o.odirect)
 			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
@@ -358,8 +366,6 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 	struct error e;
 	int ret;
 
-	if (job->started)
-		return refuse(td, EINVAL, "the block size grows in mid-run: give the largest with bs= from the start");
 	ret = buffers_get(&job->buffers, sources[o->source], o->page_size, bs,
 			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
 	if (ret)
@@ -428,6 +434,7 @@ static int register_users(struct thread_data *td, struct job *job)
 {
 	struct iovec *v = calloc(td->o.iodepth, sizeof(*v));
 	struct rlimit limit = { 0 };
+	struct timespec start;
 	unsigned int i;
 	int ret;
 
@@ -438,7 +445,9 @@ static int register_users(struct thread_data *td, struct job *job)
 		v[i].iov_len = td_max_bs(td);
 		job->units[i].slot = i;
 	}
+	fio_gettime(&start, NULL);
 	ret = ring_register_users(&job->ring, v, td->o.iodepth);
+	job->register_us = utime_since_now(&start);
 	free(v);
 	if (ret == -ENOMEM) {
 		getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -491,13 +500,17 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 {
 	struct buffers *bs = &job->buffers;
 	unsigned int slots = bs->nr * job->nr_files;
+	struct timespec start;
 	struct error e;
 	unsigned int i, n;
 	int ret;
 
+	fio_gettime(&start, NULL);
 	ret = buffers_export(bs, &e);
 	if (ret)
 		return refuse(td, -ret, "%s", e.text);
+	job->export_us = utime_since_now(&start);
+
 	ret = ring_register_table(&job->ring, slots);
 	if (ret)
 		return refuse(td, -ret, "cannot make a table of %u buffers (%s): use a larger dmabuf_size, or fewer files",
@@ -506,6 +519,8 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 	if (ret)
 		return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
 			      strerror(-ret));
+
+	fio_gettime(&start, NULL);
 	for (i = 0; i < job->nr_files; i++) {
 		for (n = 0; n < bs->nr; n++) {
 			ret = ring_register_dmabuf(&job->ring, i * bs->nr + n, bs->v[n].dmabuf, job->fds[i]);
@@ -513,26 +528,35 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 				return refuse_dmabuf(td, job, i, -ret);
 		}
 	}
-	/*
-	 * fio has filled the buffers: begin and end once, so that they belong to
-	 * the device. If it goes on to touch them, queue and event take turns.
-	 */
-	for (n = 0; n < bs->nr; n++) {
-		ret = buffer_cpu_begin(&bs->v[n]);
-		if (!ret && !job->cpu_sync)
-			ret = buffer_cpu_end(&bs->v[n]);
-		if (ret)
-			return refuse(td, -ret, "DMA_BUF_IOCTL_SYNC failed: %s", strerror(-ret));
-	}
+	job->register_us = utime_since_now(&start);
 	return 0;
 }
 
-/* Whether fio touches buffers between one I/O and the next. */
-static bool fio_touches(const struct thread_data *td)
+/*
+ * Who touches the buffers when. fio has filled them if it writes: one bracket at
+ * the start hands that to the device. If it goes on to touch them between I/Os,
+ * the CPU keeps them from here and ->queue and ->event pass them to and fro.
+ */
+static int set_up_cpu_sync(struct thread_data *td, struct job *job)
 {
-	if (td->o.verify != VERIFY_NONE)
-		return true;
-	return td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS));
+	struct options *o = td->eo;
+	bool touches = td->o.verify != VERIFY_NONE ||
+		(td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS)));
+	unsigned int n;
+	int ret = 0;
+
+	job->cpu_sync = o->cpu_sync == CPU_SYNC_ON || (o->cpu_sync == CPU_SYNC_AUTO && touches);
+	if (!job->cpu_sync && (o->cpu_sync == CPU_SYNC_OFF || !td_write(td)))
+		return 0;
+	for (n = 0; n < job->buffers.nr && !ret; n++) {
+		ret = buffer_cpu_begin(&job->buffers.v[n]);
+		if (!ret && !job->cpu_sync)
+			ret = buffer_cpu_end(&job->buffers.v[n]);
+	}
+	if (ret)
+		return refuse(td, -ret, "DMA_BUF_IOCTL_SYNC failed (%s): the memory's driver does not allow CPU access, cpu_sync=off leaves it out",
+			      strerror(-ret));
+	return 0;
 }
 
 static int register_buffers(struct thread_data *td, struct job *job)
@@ -543,7 +567,7 @@ static int register_buffers(struct thread_data *td, struct job *job)
 	case REGISTER_USER:
 		return register_users(td, job);
 	case REGISTER_DMABUF:
-		return register_dmabufs(td, job);
+		return register_dmabufs(td, job) || set_up_cpu_sync(td, job);
 	}
 	return 0;
 }
@@ -554,7 +578,6 @@ static int dmabuf_post_init(struct thread_data *td)
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
 	bool memory = td_read(td) || td_write(td);
-	struct timespec start;
 	unsigned int i;
 
 	/* fio goes on when ->iomem_alloc fails; the reason has been given */
@@ -576,30 +599,33 @@ static int dmabuf_post_init(struct thread_data *td)
 		job->units[i].base = (uintptr_t)job->units[i].buffer->addr;
 		job->units[i].slot = job->units[i].buffer - job->buffers.v;
 	}
-	if (o->registration == REGISTER_DMABUF)
-		job->cpu_sync = memory && (o->cpu_sync == CPU_SYNC_ON ||
-					   (o->cpu_sync == CPU_SYNC_AUTO && fio_touches(td)));
-	job->odd = job->cpu_sync || job->force_async;
-
-	fio_gettime(&start, NULL);
 	if (memory && register_buffers(td, job))
 		return 1;
-	job->register_us = utime_since_now(&start);
+	job->odd = job->cpu_sync || job->force_async;
 	job->started = true;
 	return 0;
 }
 
-/* fio opens and closes at will; the descriptors stay, see open_files(). */
+/*
+ * fio opens and closes at will; the descriptors stay, see open_files(). Before
+ * there is a job, it opens a file to learn its size.
+ */
 static int dmabuf_open_file(struct thread_data *td, struct fio_file *f)
 {
 	struct job *job = td->io_ops_data;
 
+	if (!job || !job->started)
+		return generic_open_file(td, f);
 	f->fd = job->fds[f->engine_pos];
 	return 0;
 }
 
 static int dmabuf_close_file(struct thread_data *td, struct fio_file *f)
 {
+	struct job *job = td->io_ops_data;
+
+	if (!job || !job->started)
+		return generic_close_file(td, f);
 	f->fd = -1;
 	if (f->shadow_fd != -1) {
 		close(f->shadow_fd);
@@ -639,10 +665,10 @@ static void report(const struct thread_data *td, const struct job *job)
 
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
-	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s page=%zu buffers=%u bytes=%zu registrations=%u register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
+	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
 		td->o.name, registration_names[o->registration], sources[o->source]->name,
 		bs->page, bs->nr, bytes, registrations[o->registration],
-		(unsigned long long)job->register_us, job->cpu_sync,
+		(unsigned long long)job->export_us, (unsigned long long)job->register_us, job->cpu_sync,
 		(unsigned long long)job->ring.reissued);
 }
 
@@ -744,7 +770,7 @@ static struct fio_option options[] = {
 			{ .ival = "auto", .oval = CPU_SYNC_AUTO,
 			  .help = "If fio touches buffers: verify=, or writes without scramble_buffers=0" },
 			{ .ival = "on", .oval = CPU_SYNC_ON, .help = "For every I/O" },
-			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Only at the start" },
+			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Never" },
 		},
 	},
 	{
