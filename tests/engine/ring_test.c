@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * ring.c on a kernel that this file plays: rings in plain memory, requests that
+ * complete as the test says. Built with the address and undefined behaviour
+ * sanitizers by test_engine.py.
+ */
+#undef NDEBUG
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ring.h"
+
+#define DEPTH	4
+
+/* The kernel: what it was asked, and what it answers. */
+static struct {
+	unsigned int setups, refuse_flags, submitted[64], nr_submitted, take_at_most;
+	unsigned int waits, wakeups;
+	int enter_error;
+	int result[DEPTH];		/* of a unit's next completion */
+	unsigned int again[DEPTH];	/* how often it is -EAGAIN before that */
+	struct {
+		unsigned int sq_head, sq_tail, sq_mask, cq_head, cq_tail, cq_mask, flags;
+		unsigned int array[DEPTH];
+		struct io_uring_sqe sqes[DEPTH];
+		struct io_uring_cqe cqes[DEPTH];
+	} *mem;
+	struct io_uring_rsrc_update2 update;
+	unsigned char desc[80];
+} k;
+
+int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+{
+	k.setups++;
+	assert(entries == DEPTH && p->cq_entries == DEPTH);
+	if (p->flags & k.refuse_flags)
+		return -EINVAL;
+	k.mem = calloc(1, sizeof(*k.mem));
+	k.mem->sq_mask = k.mem->cq_mask = DEPTH - 1;
+	memset(ring, 0, sizeof(*ring));
+	ring->sq = (struct io_uring_sq){
+		.khead = &k.mem->sq_head, .ktail = &k.mem->sq_tail, .kring_mask = &k.mem->sq_mask,
+		.kflags = &k.mem->flags, .array = k.mem->array, .sqes = k.mem->sqes,
+	};
+	ring->cq = (struct io_uring_cq){
+		.khead = &k.mem->cq_head, .ktail = &k.mem->cq_tail, .kring_mask = &k.mem->cq_mask,
+		.cqes = k.mem->cqes,
+	};
+	return 0;
+}
+
+void io_uring_queue_exit(struct io_uring *ring) { free(k.mem); k.mem = NULL; }
+int io_uring_register_ring_fd(struct io_uring *ring) { return -EINVAL; }
+int io_uring_unregister_buffers(struct io_uring *ring) { return 0; }
+int io_uring_register_files(struct io_uring *ring, const int *fds, unsigned nr) { return 0; }
+int io_uring_register_buffers(struct io_uring *ring, const struct iovec *v, unsigned nr) { return 0; }
+int io_uring_register_buffers_sparse(struct io_uring *ring, unsigned nr) { return 0; }
+
+int io_uring_register(unsigned int fd, unsigned int opcode, const void *arg, unsigned int nr)
+{
+	assert(opcode == 16 && nr == sizeof(k.update));
+	memcpy(&k.update, arg, sizeof(k.update));
+	memcpy(k.desc, (void *)(uintptr_t)k.update.data, sizeof(k.desc));
+	return ((int *)k.desc)[6] == -1 ? -EBADF : 1;
+}
+
+static void complete(unsigned int unit)
+{
+	struct io_uring_cqe *cqe = &k.mem->cqes[k.mem->cq_tail & k.mem->cq_mask];
+
+	assert(k.mem->cq_tail - k.mem->cq_head < DEPTH);	/* else it would overflow */
+	cqe->user_data = unit;
+	cqe->res = k.again[unit] ? -EAGAIN : k.result[unit];
+	k.again[unit] -= k.again[unit] != 0;
+	k.mem->cq_tail++;
+}
+
+int io_uring_enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags,
+		    sigset_t *sig, size_t size)
+{
+	unsigned int n;
+
+	if (k.enter_error) {
+		int ret = k.enter_error;
+
+		k.enter_error = 0;
+		return ret;
+	}
+	k.waits += wait != 0;
+	k.wakeups += !!(flags & IORING_ENTER_SQ_WAKEUP);
+	assert(submit <= k.mem->sq_tail - k.mem->sq_head);
+	if (k.take_at_most && submit > k.take_at_most)
+		submit = k.take_at_most;
+	for (n = 0; n < submit; n++) {
+		unsigned int unit = k.mem->array[k.mem->sq_head++ & k.mem->sq_mask];
+
+		k.submitted[k.nr_submitted++] = unit;
+		complete(k.mem->sqes[unit].user_data);
+	}
+	return n;
+}
+
+static void start(struct ring *r, bool reissue)
+{
+	struct ring_options o = { .entries = DEPTH, .sqpoll_cpu = -1, .reissue = reissue };
+
+	memset(&k, 0, sizeof(k));
+	assert(ring_open(r, &o) == 0);
+	for (unsigned int i = 0; i < DEPTH; i++) {
+		r->sqes[i].user_data = i;
+		k.result[i] = 100 + i;
+	}
+}
+
+/* Which units are in the window, as a mask; each with the result it should have. */
+static unsigned int window(struct ring *r, unsigned int n)
+{
+	unsigned int seen = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct io_uring_cqe *cqe = ring_cqe(r, i);
+
+		assert(cqe->res == k.result[cqe->user_data]);
+		seen |= 1 << cqe->user_data;
+	}
+	return seen;
+}
+
+static void push_all(struct ring *r)
+{
+	for (unsigned int i = 0; i < DEPTH; i++)
+		ring_push(r, i);
+}
+
+static void test_order_and_wrap(void)
+{
+	struct ring r;
+
+	start(&r, true);
+	for (unsigned int round = 0; round < 5; round++) {
+		for (unsigned int i = 0; i < 3; i++)
+			ring_push(&r, (round + i) % DEPTH);
+		assert(k.nr_submitted == 3 * round);	/* not before it is told to */
+		assert(ring_submit(&r) == 3 && r.queued == 0);
+		assert(k.submitted[3 * round + 2] == (round + 2) % DEPTH);
+		ring_restart(&r);
+		assert(ring_reap(&r, 2) == 2);		/* not more than was asked */
+		assert(ring_reap(&r, 3) == 3);
+		assert(window(&r, 3) == (0xf & ~(1u << (round + 3) % DEPTH)));
+	}
+	assert(ring_submit(&r) == 0);
+	ring_close(&r);
+}
+
+static void test_partial_and_interrupted_submit(void)
+{
+	struct ring r;
+
+	start(&r, true);
+	push_all(&r);
+	k.take_at_most = 3;
+	k.enter_error = -EINTR;
+	assert(ring_submit(&r) == 3 && r.queued == 1);
+	k.enter_error = -EAGAIN;
+	assert(ring_submit(&r) == 1 && r.queued == 0);
+	k.enter_error = -EBADF;
+	ring_restart(&r);
+	assert(ring_reap(&r, DEPTH) == DEPTH && window(&r, DEPTH) == 0xf);
+	ring_push(&r, 0);
+	assert(ring_submit(&r) == -EBADF);
+	k.enter_error = -EINTR;
+	assert(ring_wait(&r, 1) == 0);
+	k.enter_error = -EBADF;
+	assert(ring_wait(&r, 1) == -EBADF);
+	ring_close(&r);
+}
+
+/* Every unit sees every number of refusals in every combination. */
+static void test_again(void)
+{
+	for (unsigned int pattern = 0; pattern < 81; pattern++) {
+		unsigned int p = pattern, expected = 0, n;
+		struct ring r;
+
+		start(&r, true);
+		for (unsigned int i = 0; i < DEPTH; i++, p /= 3)
+			expected += k.again[i] = p % 3;
+		push_all(&r);
+		assert(ring_submit(&r) == DEPTH);
+		ring_restart(&r);
+		for (n = ring_reap(&r, DEPTH); r.nr_again; n = ring_reap(&r, DEPTH))
+			assert(ring_reissue(&r) == 0);
+		assert(n == DEPTH && window(&r, n) == 0xf);
+		assert(r.reissued == expected && r.retrying == 0);
+		assert(k.nr_submitted == DEPTH + expected);
+		ring_close(&r);
+	}
+}
+
+static void test_again_runs_out_of_patience(void)
+{
+	struct ring r;
+
+	start(&r, true);
+	r.patience_ns = 1000000;
+	k.again[2] = 1000;
+	push_all(&r);
+	ring_submit(&r);
+	ring_restart(&r);
+	while (ring_reap(&r, DEPTH) < DEPTH)
+		assert(r.nr_again == 1 && ring_reissue(&r) == 0);
+	k.result[2] = -EAGAIN;
+	assert(window(&r, DEPTH) == 0xf && r.retrying == 0 && r.since[2] == 0);
+	assert(r.reissued > 1 && r.reissued < 12);	/* a pause lies between two tries */
+	ring_close(&r);
+}
+
+static void test_again_is_the_users_with_nowait(void)
+{
+	struct ring r;
+
+	start(&r, false);
+	k.again[1] = 1;
+	push_all(&r);
+	ring_submit(&r);
+	ring_restart(&r);
+	assert(ring_reap(&r, DEPTH) == DEPTH && r.nr_again == 0);
+	assert(ring_cqe(&r, 1)->res == -EAGAIN);
+	ring_close(&r);
+}
+
+static void test_setup(void)
+{
+	struct ring_options o = { .entries = DEPTH, .sqpoll_cpu = -1 };
+	struct ring r = { 0 };
+
+	ring_close(&r);				/* never opened */
+	memset(&k, 0, sizeof(k));
+	k.refuse_flags = IORING_SETUP_DEFER_TASKRUN;
+	assert(ring_open(&r, &o) == 0 && k.setups == 2);	/* an older kernel */
+	ring_close(&r);
+	ring_close(&r);
+	k.refuse_flags = ~0;
+	assert(ring_open(&r, &o) == -EINVAL);
+	ring_close(&r);				/* half open */
+}
+
+static void test_sqpoll_wakes_only_a_sleeping_thread(void)
+{
+	struct ring_options o = { .entries = DEPTH, .sqpoll = true, .sqpoll_cpu = 1 };
+	struct ring r;
+
+	memset(&k, 0, sizeof(k));
+	assert(ring_open(&r, &o) == 0);
+	ring_push(&r, 0);
+	assert(ring_submit(&r) == 1 && k.wakeups == 0 && k.mem->sq_tail == 1);
+	k.mem->flags = IORING_SQ_NEED_WAKEUP;
+	ring_push(&r, 1);
+	assert(ring_submit(&r) == 1 && k.wakeups == 1 && r.queued == 0);
+	ring_close(&r);
+}
+
+/* The binary interface, word by word. */
+static void test_dmabuf_descriptor(void)
+{
+	struct ring r;
+	int words[20] = { 2 };
+
+	start(&r, true);
+	words[6] = 33;
+	words[7] = 44;
+	assert(ring_register_dmabuf(&r, 7, 33, 44) == 0);
+	assert(memcmp(k.desc, words, sizeof(words)) == 0);
+	assert(k.update.offset == 7 && ((unsigned int *)&k.update)[1] == 2);
+	assert(k.update.nr == 1 && k.update.tags == 0 && k.update.resv2 == 0);
+	assert(ring_probe_dmabuf(&r) == 0);
+	ring_close(&r);
+}
+
+int main(void)
+{
+	test_setup();
+	test_order_and_wrap();
+	test_partial_and_interrupted_submit();
+	test_again();
+	test_again_runs_out_of_patience();
+	test_again_is_the_users_with_nowait();
+	test_sqpoll_wakes_only_a_sleeping_thread();
+	test_dmabuf_descriptor();
+	return 0;
+}

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The engine in a stock fio on this host: needs io_uring and a built fio, no dma-buf and no guest.
+
+FIO_SRC names the fio source tree, by default the one that the harness keeps in its cache.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import re
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmabuf-bench"
+MAKE = ("make", "-s", "-C", str(ROOT / "engines"))
+IO_URING_SETUP, IO_URING_REGISTER, MEMFD_CREATE, FALLOCATE, OPENAT = 425, 427, 319, 285, 257
+REGISTER_BUFFERS, REGISTER_FILES = 0, 2
+O_DIRECT = 0o40000
+JOB = ("--name=job", "--size=4m", "--direct=1", "--rw=randread", "--bs=4k", "--iodepth=8")
+
+
+@pytest.fixture(scope="session")
+def fio_src():
+    tree = Path(os.environ.get("FIO_SRC") or CACHE / "src/fio-3.33")
+    if not (tree / "fio").exists():
+        pytest.skip(f"no built fio in {tree}: run `make -C engines fio FIO_SRC=DIR` and set FIO_SRC")
+    return tree
+
+
+@pytest.fixture(scope="session")
+def engine(fio_src, tmp_path_factory):
+    out = tmp_path_factory.mktemp("engine")
+    done = subprocess.run([*MAKE, f"FIO_SRC={fio_src}", f"O={out}"], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return out / "dmabuf.so"
+
+
+@pytest.fixture(scope="session")
+def io_uring():
+    """Skip where the kernel does not let a process have a ring."""
+    fd = ctypes.CDLL(None, use_errno=True).syscall(IO_URING_SETUP, 1, ctypes.create_string_buffer(120))
+    if fd < 0:
+        pytest.skip(f"this host does not allow io_uring: {os.strerror(ctypes.get_errno())}")
+    os.close(fd)
+
+
+@pytest.fixture
+def fio(fio_src, engine, io_uring, tmp_path):
+    """Run fio with the engine in an empty directory."""
+    def run(*args, deny=None, env=None, so=engine):
+        first = () if any("ioengine=" in arg or arg.endswith(".fio") for arg in args) else (f"--ioengine=external:{so}",)
+        return subprocess.run(
+            [fio_src / "fio", *first, *args], capture_output=True, text=True, cwd=tmp_path, timeout=60,
+            env=os.environ | (env or {}), preexec_fn=deny and (lambda: deny_syscall(*deny)))
+    return run
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """A block device of our own."""
+    image = tmp_path / "image"
+    image.touch()
+    os.truncate(image, 8 << 20)
+    done = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.strip()}")
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
+
+
+def deny_syscall(number, error, argument=None, value=0):
+    """Let a system call fail in this process from now on, or only where an argument has a value."""
+    def op(code, jt, jf, k):
+        return struct.pack("HBBI", code, jt, jf, k)
+    load, equal, ret = 0x20, 0x15, 0x06
+    program = [op(load, 0, 0, 0), op(equal, 0, 1 if argument is None else 3, number)]
+    if argument is not None:
+        program += [op(load, 0, 0, 16 + 8 * argument), op(equal, 0, 1, value)]
+    program += [op(ret, 0, 0, 0x00050000 | error), op(ret, 0, 0, 0x7FFF0000)]
+    code = ctypes.create_string_buffer(b"".join(program))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    assert libc.prctl(22, 2, struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))) == 0, ctypes.get_errno()
+
+
+def succeeded(done):
+    assert done.returncode == 0, done.stderr
+    assert "got signal" not in done.stdout + done.stderr
+    return done
+
+
+def refused(done, sentence):
+    """One line says why, fio fails, and nothing crashed."""
+    assert done.returncode != 0
+    assert re.search(sentence, done.stderr), done.stderr
+    for crash in ("got signal", "double free", "Assertion", "Segmentation"):
+        assert crash not in done.stdout + done.stderr
+    assert "registrations=" not in done.stderr
+    return done
+
+
+def summary(done):
+    """The engine's line at the end of a job, as a dictionary."""
+    lines = re.findall(r"^dmabuf: (job=.*)$", done.stderr, re.M)
+    return [dict(word.split("=", 1) for word in line.split()) for line in lines]
+
+
+# --- pieces, with sanitizers ---
+
+@pytest.mark.parametrize("piece", ["ring", "buffer"])
+def test_piece(piece, tmp_path):
+    program = tmp_path / piece
+    subprocess.run(["cc", "-g", "-O1", "-Wall", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+                    "-D_GNU_SOURCE", f"-I{ROOT}/engines", f"-I{ROOT}/kernel/overlay/include/uapi", "-o", program,
+                    f"{ROOT}/tests/engine/{piece}_test.c", f"{ROOT}/engines/{piece}.c"], check=True)
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- I/O ---
+
+@pytest.mark.parametrize("thread", ["0", "1"])
+@pytest.mark.parametrize("registration, registrations", [("none", "0"), ("user", "8")])
+def test_io(fio, thread, registration, registrations):
+    done = succeeded(fio(*JOB, "--filename=f", f"--thread={thread}", f"--registration={registration}",
+                         "--output-format=json"))
+    job = json.loads(done.stdout)["jobs"][0]
+    assert (job["read"]["total_ios"], job["error"]) == (1024, 0)
+    line, = summary(done)
+    assert (line["registration"], line["registrations"], line["bytes"]) == (registration, registrations, "32768")
+
+
+@pytest.mark.parametrize("registration", ["none", "user"])
+@pytest.mark.parametrize("how", [
+    (), ("--registerfiles=0",), ("--sqthread_poll",), ("--sqthread_poll", "--sqthread_poll_cpu=0"),
+    ("--force_async=3",), ("--dmabuf_size=4096",), ("--dmabuf_size=1m",), ("--fsync=5", "--fdatasync=7"),
+    ("--verify_async=2",), ("--verify_backlog=16",), ("--thread=1", "--numjobs=3"), ("--nonvectored=1", "--fixedbufs"),
+    ("--iodepth_batch=8", "--iodepth_batch_complete_min=4", "--iodepth_batch_complete_max=16"),
+    ("--iodepth_batch_complete_min=0",), ("--bsrange=512-64k", "--iomem_align=512"), ("--iodepth=1",),
+    ("--nrfiles=5", "--openfiles=2"), ("--sync_file_range=write:4",), ("--rate_iops=3000",),
+], ids=lambda how: "".join(how) or "plain")
+def test_data(fio, registration, how):
+    """What was written comes back, whatever the way."""
+    succeeded(fio(*JOB, "--size=2m", f"--registration={registration}", "--rw=randrw", "--iodepth=16",
+                  "--verify=crc32c", "--verify_fatal=1", *([] if "--nrfiles=5" in how else ["--filename_format=f$jobnum"]),
+                  *how))
+
+
+def test_data_reads_back_through_another_engine(fio):
+    write = ("--name=job", "--filename=f", "--size=4m", "--direct=1", "--rw=randwrite", "--bs=16k", "--iodepth=16",
+             "--verify=sha256", "--randseed=7")
+    succeeded(fio(*write, "--registration=user", "--do_verify=0"))
+    succeeded(fio(*write, "--ioengine=psync", "--verify_only=1"))
+    damaged = fio(*write, "--registration=none", "--verify_only=1", "--verify_pattern=1", "--verify=pattern")
+    assert damaged.returncode != 0 and "verify" in damaged.stderr
+
+
+def test_time_based_job_reopens_its_file(fio):
+    done = succeeded(fio(*JOB, "--filename=f", "--size=64k", "--time_based", "--runtime=1", "--registration=user"))
+    assert summary(done)[0]["registrations"] == "8"
+
+
+def test_replay(fio):
+    succeeded(fio(*JOB, "--filename=f", "--rw=randrw", "--registration=user", "--write_iolog=log"))
+    replay = ("--name=replay", "--read_iolog=log", "--direct=1", "--iodepth=8", "--registration=user")
+    done = succeeded(fio(*replay, "--output-format=json"))
+    job = json.loads(done.stdout)["jobs"][0]
+    assert job["read"]["total_ios"] + job["write"]["total_ios"] == 1024
+    refused(fio(*replay, "--read_iolog_chunked=1"), "replay the whole log")
+
+
+def test_failed_io_says_what_and_why(fio):
+    """Reads that are not a multiple of the logical block cannot be direct."""
+    done = fio(*JOB, "--filename=f", "--bs=100", "--registration=user")
+    assert done.returncode != 0
+    assert re.search(r"registration=user, udmabuf memory, buffer slot \d+, .*Invalid argument: offset, length", done.stderr)
+
+
+def test_nowait_leaves_eagain_to_the_user(fio):
+    """A write that has to allocate cannot do without waiting."""
+    done = fio(*JOB, "--filename=f", "--rw=randwrite", "--fallocate=none", "--nowait=1", "--registration=none")
+    if done.returncode == 0:
+        pytest.skip("this file system never says EAGAIN to a direct write")
+    assert "Resource temporarily unavailable: nowait=1 and" in done.stderr
+    assert summary(done)[0]["eagain_reissues"] == "0"
+
+
+@pytest.mark.parametrize("thread", ["0", "1"])
+def test_block_device(fio, loop, thread):
+    """fio opens a block device for its size before there is a job."""
+    succeeded(fio(*JOB, f"--filename={loop}", "--rw=randrw", "--verify=crc32c", "--registration=user", "--numjobs=2",
+                  "--size=2m", "--offset_increment=2m", f"--thread={thread}"))
+
+
+def test_trim(fio, loop):
+    done = succeeded(fio(*JOB, f"--filename={loop}", "--rw=randtrim", "--registration=user", "--output-format=json"))
+    assert json.loads(done.stdout)["jobs"][0]["trim"]["total_ios"] == 1024
+
+
+def test_dmabuf_where_there_is_none(fio, loop):
+    """This host has no kernel of ours: it says what is missing first, and writes nothing."""
+    done = fio(*JOB, f"--filename={loop}", "--registration=dmabuf")
+    refused(done, r"dmabuf: job: (cannot open /dev/udmabuf .*CONFIG_UDMABUF|this kernel's io_uring cannot register dma-bufs"
+                  r"|the driver of /dev/loop\d+ cannot take dma-bufs)")
+
+
+# --- jobs ---
+
+@pytest.mark.parametrize("job", sorted((ROOT / "jobs").glob("*.fio")), ids=lambda job: job.stem)
+def test_job_file(fio, engine, tmp_path, job):
+    (tmp_path / "device").touch()
+    os.truncate(tmp_path / "device", 128 << 20)
+    env = {"DEV": str(tmp_path / "device"), "ENGINE": f"external:{engine}", "REGISTRATION": "user",
+           "IODEPTH": "3", "BS": "12k"}
+    done = succeeded(fio("--size=16m", "--number_ios=200", "--output-format=json", str(job), env=env))
+    assert json.loads(done.stdout)["jobs"][0]["jobname"] == job.stem
+    assert summary(done)[0]["registration"] == "user"
+    for missing in env:
+        if f"${{{missing}}}" in job.read_text() + (ROOT / "jobs/common.inc").read_text():
+            assert fio("--size=16m", str(job), env=env | {missing: ""}).returncode != 0, missing
+
+
+# --- refusals ---
+
+@pytest.mark.parametrize("args, sentence", [
+    (("--registration=dmabuf",), r"job: .*f is not a block device: registration=dmabuf needs one"),
+    (("--registration=dmabuf", "--direct=0"), r"job: registration=dmabuf needs direct=1"),
+    (("--pages=2m", "--registration=user", "--iodepth=100000", "--bs=1m"), r"(huge pages|no memory for|cannot set up a ring)"),
+    (("--registration=user", "--mem=mmap"), r"'mem/iomem' conflicts"),
+    (("--registration=user", "--io_submit_mode=offload"), r"can't be used with offloaded submit"),
+    (("--registration=user", "--iodepth=40000"), r"cannot set up a ring of 40000 entries"),
+    (("--registration=user", "--iodepth=20000"), r"cannot register 20000 buffers"),
+    (("--registration=user", "--sqthread_poll", "--sqthread_poll_cpu=4000"), r"cannot set up a ring"),
+    (("--registration=user", "--dmabuf_size=16k", "--iomem_align=512"), r"iomem_align= moves blocks"),
+    *(((f"--{name}={value}",), rf"Option <{name}>: \w+") for name, value in (
+        ("uncached", "1"), ("cmdprio_percentage", "10"), ("cmdprio_class", "1"), ("cmdprio", "1"),
+        ("cmdprio_bssplit", "4k/10"), ("cmd_type", "nvme"))),
+], ids=lambda value: value if isinstance(value, str) else "".join(value))
+def test_refusal(fio, args, sentence):
+    refused(fio(*JOB, "--filename=f", *args), sentence)
+
+
+@pytest.mark.parametrize("thread", ["0", "1"])
+@pytest.mark.parametrize("deny, sentence", [
+    ((IO_URING_SETUP, errno.ENOSYS), "io_uring is not available .*CONFIG_IO_URING"),
+    ((IO_URING_SETUP, errno.EPERM), "io_uring is not available .*io_uring_disabled"),
+    ((IO_URING_SETUP, errno.ENOMEM), "no memory for a ring of 8 entries"),
+    ((IO_URING_REGISTER, errno.EMFILE, 1, REGISTER_FILES), "cannot register 1 files .*registerfiles=0"),
+    ((IO_URING_REGISTER, errno.ENOMEM, 1, REGISTER_BUFFERS), r"cannot lock 32768 bytes .*RLIMIT_MEMLOCK is \d+"),
+    ((IO_URING_REGISTER, errno.EOPNOTSUPP, 1, REGISTER_BUFFERS), "cannot register 8 buffers"),
+    ((OPENAT, errno.EINVAL, 2, O_DIRECT), "does not support direct=1"),
+    ((MEMFD_CREATE, errno.ENOMEM), "no memory for a buffer of 32768 bytes"),
+    ((FALLOCATE, errno.ENOSPC), "no memory for a buffer"),
+], ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)))
+def test_failing_step(fio, tmp_path, thread, deny, sentence):
+    """Initialisation that fails at any step says why, leaves nothing and crashes nothing."""
+    (tmp_path / "f").write_bytes(bytes(4 << 20))
+    refused(fio(*JOB, "--filename=f", "--registration=user", f"--thread={thread}", deny=deny), sentence)
+
+
+# --- the fio it was built for ---
+
+def test_other_fio_is_refused(fio, fio_src, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for entry in fio_src.iterdir():
+        if entry.name != "FIO-VERSION-FILE":
+            (other / entry.name).symlink_to(entry)
+    (other / "FIO-VERSION-FILE").write_text("FIO_VERSION = fio-9.99\n")
+    subprocess.run([*MAKE, f"FIO_SRC={other}", f"O={tmp_path}/so"], check=True)
+    so = tmp_path / "so/dmabuf.so"
+    job = (*JOB, "--filename=f", "--registration=user")
+    refused(fio(*job, so=so), r"built for fio-9\.99 and this is fio-3\.\d+: build it with that fio's source")
+    succeeded(fio(*job, so=so, env={"DMABUF_ANY_FIO": "1"}))
+    assert b"dmabuf engine for fio-9.99\0" in so.read_bytes()
+
+
+def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
+    lib = tmp_path / "root/usr/lib"
+    make = [*MAKE, f"FIO_SRC={fio_src}", f"O={engine.parent}", f"DESTDIR={tmp_path}/root", "PREFIX=/usr"]
+    subprocess.run([*make, "install"], check=True)
+    assert sorted(path.name for path in lib.iterdir()) == ["dmabuf.so", "libfio-dmabuf.so"]
+    succeeded(fio("--ioengine=dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)}))
+    subprocess.run([*make, "uninstall"], check=True)
+    assert not list(lib.iterdir())
+
+
+def test_engine_exports_one_symbol(engine):
+    done = subprocess.run(["nm", "-D", "--defined-only", engine], capture_output=True, text=True, check=True)
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["ioengine"]
+
+
+def test_readme_lists_every_option(fio, engine):
+    listed = re.findall(r"^(\w+) +: ", fio(f"--enghelp={engine}", "--ioengine=null").stdout, re.M)
+    assert "registration" in listed
+    readme = (ROOT / "engines/README.md").read_text()
+    assert [name for name in listed if f"`{name}" not in readme] == []
