@@ -126,8 +126,10 @@ static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *
 	sqe->buf_index = 0;
 	if (io_u->ddir == DDIR_SYNC_FILE_RANGE) {
 		sqe->opcode = IORING_OP_SYNC_FILE_RANGE;
-		sqe->off = f->first_write;
-		sqe->len = f->last_write - f->first_write;
+		if (f->first_write != -1ULL) {	/* else the whole file: one is under way */
+			sqe->off = f->first_write;
+			sqe->len = f->last_write - f->first_write;
+		}
 		sqe->sync_range_flags = td->o.sync_file_range;
 	} else {
 		sqe->opcode = IORING_OP_FSYNC;
