@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * READ_FIXED and WRITE_FIXED move exactly the bytes asked for: each direction
+ * alone, over a grid of offsets and sizes, for every kind of memory and ring.
+ */
+#include "helpers.h"
+
+#include <fcntl.h>
+
+#define SLOTS	8
+#define SLOT	5
+
+static const struct {
+	const char *name;
+	enum t_kind kind;
+	size_t size;
+} memories[] = {
+	{ "udmabuf",		T_UDMABUF,	4 * T_MIB },
+	{ "scattered 4 KiB",	T_SCATTERED,	4 * T_MIB },
+	{ "scattered 16 KiB",	T_SCATTERED,	16 * T_MIB },
+	{ "hugetlb",		T_HUGE,		16 * T_MIB },
+	{ "heap",		T_HEAP,		16 * T_MIB },
+};
+
+static struct t_disk disk;
+
+static enum t_result grid(struct t_ring *ring, struct t_buf *buf, int fd,
+			  bool write)
+{
+	const size_t lba = disk.lba;
+	const size_t sizes[] = {
+		lba, 2 * lba, 3 * lba, 7 * lba, 8 * lba,
+		T_PAGE, 2 * T_PAGE, 3 * T_PAGE, 33 * T_PAGE, 512 * T_PAGE,
+		513 * T_PAGE, T_MIB, T_MIB + T_PAGE, 2 * T_MIB, 8 * T_MIB,
+		buf->size,
+	};
+	const size_t blocks[] = { 0, 1, 2, 7, 511, 512, 513, SIZE_MAX };
+	const struct t_io io = { .fd = fd, .slot = SLOT };
+	size_t s, b, step = 0;
+
+	for (s = 0; s < T_COUNT(sizes); s++) {
+		for (b = 0; b < T_COUNT(blocks); b++) {
+			size_t len = sizes[s], off = blocks[b] * lba, pos;
+
+			if (len > buf->size)
+				continue;
+			if (blocks[b] == SIZE_MAX)
+				off = buf->size - len;
+			if (off > buf->size - len)
+				continue;
+			/* Somewhere else on the disk each time. */
+			pos = ++step * 297 * lba;
+			pos %= T_DISK_SIZE - len + lba;
+			T_TRY(write ?
+			      t_check_write(ring, io, &disk, buf, off, len, pos) :
+			      t_check_read(ring, io, &disk, buf, off, len, pos));
+		}
+	}
+	return T_PASS;
+}
+
+static enum t_result run(unsigned int memory, enum t_mode mode, bool write)
+{
+	struct t_ring ring;
+	struct t_buf buf;
+	enum t_result result;
+	int fd;
+
+	T_TRY(t_buf_init(&buf, memories[memory].kind, memories[memory].size));
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	t_ring_init(&ring, mode, 8, SLOTS);
+	T_IS(t_register(&ring, SLOT, buf.fd, fd, 0), 1, "register");
+	result = grid(&ring, &buf, fd, write);
+	t_ring_exit(&ring);
+	close(fd);
+	t_buf_exit(&buf);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int memory, mode, write;
+
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true,
+		T_COUNT(memories) * T_MODES * 2);
+	t_disk_init(&disk, t_dev);
+	for (memory = 0; memory < T_COUNT(memories); memory++)
+		for (mode = 0; mode < T_MODES; mode++)
+			for (write = 0; write < 2; write++)
+				t_report(run(memory, mode, write), "%s, %s, %s",
+					 write ? "write" : "read",
+					 memories[memory].name,
+					 t_mode_names[mode]);
+	t_disk_exit(&disk);
+	return t_finish();
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * I/O through a registered dma-buf that must not succeed, or must succeed only
+ * with the right bytes: wrong file, wrong range, wrong opcode, wrong mode.
+ */
+#include "helpers.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <linux/nvme_ioctl.h>
+
+#define SIZE	(256 * 1024UL)
+#define SLOT	1
+#define SLOTS	3
+
+static struct t_disk disk;
+static struct t_buf buf;
+static struct t_ring ring;
+static int fd;			/* the registered target */
+
+static struct t_io at(uint64_t addr, uint32_t len, uint64_t pos)
+{
+	return (struct t_io){ .fd = fd, .slot = SLOT, .addr = addr, .len = len, .pos = pos };
+}
+
+static enum t_result both_ways(struct t_io io, int want, const char *what)
+{
+	for (io.write = false; ; io.write = true) {
+		T_IS(t_rw(&ring, &io), want, what);
+		if (io.write)
+			break;
+	}
+	t_buf_begin(&buf);
+	T_CHECK(t_same(what, buf.map, buf.poison, SIZE), "the buffer changed");
+	t_buf_end(&buf);
+	T_CHECK(t_same(what, t_disk_read(&disk, 0, T_MIB), disk.image, T_MIB), "the disk changed");
+	return T_PASS;
+}
+
+static enum t_result works(void)
+{
+	struct t_io io = at(0, 0, 0);
+
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 4096, 12288, 8192));
+	return t_check_write(&ring, io, &disk, &buf, 4096, 12288, 8192);
+}
+
+static enum t_result other_file(void)
+{
+	int again = t_open(t_dev, O_RDWR | O_DIRECT), pipes[2];
+	struct t_io io = at(0, 4096, 0);
+
+	T_CHECK(!pipe2(pipes, O_CLOEXEC), "pipe: %m");
+	io.fd = again;
+	T_TRY(both_ways(io, -EBADF, "second open of the same disk"));
+	T_IS(io_uring_register_files(&ring.uring, &again, 1), 0, "register files");
+	io.fixed_file = true;
+	io.fd = 0;
+	T_TRY(both_ways(io, -EBADF, "second open as registered file"));
+	T_IS(io_uring_unregister_files(&ring.uring), 0, "unregister files");
+	io.fixed_file = false;
+	io.fd = pipes[0];
+	T_IS(t_rw(&ring, &io), -EBADF, "read of a pipe");
+	io.fd = t_open("/dev/zero", O_RDWR);
+	T_TRY(both_ways(io, -EBADF, "/dev/zero"));
+	close(io.fd);
+	close(again);
+	close(pipes[0]);
+	close(pipes[1]);
+	return works();
+}
+
+static enum t_result same_file(void)
+{
+	struct t_io io = at(0, 0, 0);
+	int index;
+
+	io.fd = dup(fd);
+	T_CHECK(io.fd >= 0, "dup: %m");
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 0, 4096, 4096));
+	T_TRY(t_check_write(&ring, io, &disk, &buf, 0, 4096, 4096));
+	T_IS(io_uring_register_files(&ring.uring, &io.fd, 1), 0, "register files");
+	index = io.fd;
+	io.fd = 0;
+	io.fixed_file = true;
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 0, 4096, 4096));
+	T_TRY(t_check_write(&ring, io, &disk, &buf, 0, 4096, 4096));
+	T_IS(io_uring_unregister_files(&ring.uring), 0, "unregister files");
+	close(index);
+	return works();
+}
+
+static enum t_result out_of_range(void)
+{
+	const uint64_t addrs[] = {
+		SIZE, SIZE - disk.lba + 1, 1ULL << 32, 1ULL << 63, -4096ULL,
+		-(uint64_t)disk.lba, ~0ULL, (uintptr_t)buf.map,
+	};
+	size_t i;
+
+	for (i = 0; i < T_COUNT(addrs); i++) {
+		T_TRY(both_ways(at(addrs[i], disk.lba, 0), -EFAULT, "offset past the end"));
+		T_TRY(both_ways(at(addrs[i], 65536, 0), -EFAULT, "offset past the end"));
+	}
+	T_TRY(both_ways(at(0, SIZE + disk.lba, 0), -EFAULT, "one block too long"));
+	T_TRY(both_ways(at(disk.lba, SIZE, 0), -EFAULT, "across the end"));
+	T_TRY(both_ways(at(0, 0x7ffff000, 0), -EFAULT, "longest read"));
+	T_TRY(both_ways(at(0, 0x7ffff001, 0), -EFAULT, "longer than MAX_RW_COUNT"));
+	T_TRY(both_ways(at(0, ~0U, 0), -EFAULT, "2^32 - 1 bytes"));
+	T_TRY(both_ways(at(-4096ULL, 8192, 0), -EFAULT, "offset + length wraps"));
+	return works();
+}
+
+static enum t_result zero_length(void)
+{
+	T_TRY(both_ways(at(0, 0, 0), 0, "nothing, at the start"));
+	T_TRY(both_ways(at(4096, 0, 4096), 0, "nothing, inside"));
+	T_TRY(both_ways(at(SIZE, 0, 0), 0, "nothing, at the end"));
+	T_TRY(both_ways(at(SIZE + 1, 0, 0), -EFAULT, "nothing, past the end"));
+	return works();
+}
+
+static enum t_result unaligned(void)
+{
+	T_TRY(both_ways(at(1, 4096, 0), -EINVAL, "offset 1"));
+	T_TRY(both_ways(at(4095, 4096, 0), -EINVAL, "offset 4095"));
+	T_TRY(both_ways(at(0, 1, 0), -EINVAL, "length 1"));
+	T_TRY(both_ways(at(0, 4095, 0), -EINVAL, "length 4095"));
+	T_TRY(both_ways(at(0, disk.lba + 4, 0), -EINVAL, "a block and a word"));
+	T_TRY(both_ways(at(0, 4096, 1), -EINVAL, "position 1"));
+	T_TRY(both_ways(at(0, 4096, disk.lba / 2), -EINVAL, "position in a block"));
+	return works();
+}
+
+/* A word boundary is enough for NVMe: refused, or right in every byte. */
+static enum t_result word_aligned(void)
+{
+	struct t_io io = at(4, 8192, 4096);
+
+	if (t_rw(&ring, &io) == -EINVAL)
+		return t_skip("this disk takes no buffers at word boundaries");
+	t_buf_begin(&buf);
+	memcpy(buf.map, buf.poison, SIZE);
+	t_buf_end(&buf);
+	io.addr = 0;
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 4, 8192, 4096));
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 4092, 65536, 4096));
+	T_TRY(t_check_write(&ring, io, &disk, &buf, 4, 8192, 4096));
+	return t_check_write(&ring, io, &disk, &buf, 4092, 65536, 4096);
+}
+
+static enum t_result past_the_disk(void)
+{
+	off_t end = lseek(disk.fd, 0, SEEK_END);
+	struct t_io io = at(8192, 65536, end - 4096);
+
+	T_IS(t_rw(&ring, &io), 4096, "read across the end of the disk");
+	t_buf_begin(&buf);
+	T_CHECK(t_same("read", buf.map + 8192, t_disk_read(&disk, end - 4096, 4096), 4096) &&
+		t_same("after the range", buf.map + 12288, buf.poison + 12288, SIZE - 12288),
+		"wrong data");
+	memcpy(buf.map, buf.poison, SIZE);
+	t_buf_end(&buf);
+	io = at(0, 4096, end);
+	T_IS(t_rw(&ring, &io), 0, "read at the end of the disk");
+	io.write = true;
+	T_IS(t_rw(&ring, &io), -ENOSPC, "write at the end of the disk");
+	return both_ways(at(0, 4096, 1ULL << 63), -EINVAL, "negative position");
+}
+
+static enum t_result empty_slot(void)
+{
+	struct t_io io = at(0, 4096, 0);
+
+	io.slot = 0;
+	T_TRY(both_ways(io, -EFAULT, "empty slot"));
+	io.slot = SLOTS;
+	T_TRY(both_ways(io, -EFAULT, "slot past the table"));
+	return works();
+}
+
+static enum t_result one_direction(int flags, bool write)
+{
+	struct t_io io = at(0, 4096, 0);
+
+	io.slot = 2;
+	io.fd = t_open(t_dev, flags | O_DIRECT);
+	T_IS(t_register(&ring, 2, buf.fd, io.fd, 0), 1, "register");
+	io.write = !write;
+	T_IS(t_rw(&ring, &io), -EBADF, "direction that the file was not opened for");
+	T_TRY(write ? t_check_write(&ring, io, &disk, &buf, 0, 4096, 0) :
+		      t_check_read(&ring, io, &disk, &buf, 0, 4096, 0));
+	T_IS(t_clear(&ring, 2), 1, "clear");
+	close(io.fd);
+	return works();
+}
+
+static enum t_result read_only(void)
+{
+	return one_direction(O_RDONLY, false);
+}
+
+static enum t_result write_only(void)
+{
+	return one_direction(O_WRONLY, true);
+}
+
+/* Refused, or right: never a success that moved nothing. */
+static enum t_result direct_cleared(void)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct t_io io = at(0, 8192, 4096);
+	enum t_result result = T_PASS;
+	int ret;
+
+	T_CHECK(!fcntl(fd, F_SETFL, flags & ~O_DIRECT), "F_SETFL: %m");
+	for (ring.mode = T_PLAIN; ; ring.mode = T_ASYNC) {
+		ret = t_rw(&ring, &io);
+		t_buf_begin(&buf);
+		if (ret >= 0 && (ret != 8192 || !t_same("read", buf.map, disk.image + 4096, 8192)))
+			result = T_FAIL;
+		memcpy(buf.map, buf.poison, SIZE);
+		t_buf_end(&buf);
+		io.write = true;
+		ret = t_rw(&ring, &io);
+		fsync(fd);
+		if (ret >= 0 && (ret != 8192 || !t_same("written", t_disk_read(&disk, 4096, 8192), buf.poison, 8192)))
+			result = T_FAIL;
+		t_disk_restore(&disk, 4096, 8192);
+		io.write = false;
+		if (ring.mode == T_ASYNC)
+			break;
+	}
+	ring.mode = T_PLAIN;
+	T_CHECK(!fcntl(fd, F_SETFL, flags), "F_SETFL: %m");
+	T_CHECK(result == T_PASS, "buffered I/O reported success and moved nothing");
+	return works();
+}
+
+static enum t_result expect_refused(int ret, const char *what)
+{
+	T_CHECK(ret == -EFAULT || ret == -EOPNOTSUPP || ret == -EINVAL,
+		"%s: %s, wanted -EOPNOTSUPP or -EFAULT", what, t_number(ret));
+	return T_PASS;
+}
+
+static enum t_result vectored(void)
+{
+	struct iovec iovs[2] = { { (void *)0, 4096 }, { (void *)8192, 4096 } };
+	unsigned int n;
+
+	for (n = 1; n <= 2; n++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&ring.uring);
+
+		io_uring_prep_rw(T_OP_READV_FIXED, sqe, fd, iovs, n, 0);
+		sqe->buf_index = SLOT;
+		t_submit(&ring);
+		T_TRY(expect_refused(t_reap(&ring, NULL), "READV_FIXED"));
+		sqe = io_uring_get_sqe(&ring.uring);
+		io_uring_prep_rw(T_OP_WRITEV_FIXED, sqe, fd, iovs, n, 0);
+		sqe->buf_index = SLOT;
+		t_submit(&ring);
+		T_TRY(expect_refused(t_reap(&ring, NULL), "WRITEV_FIXED"));
+	}
+	T_TRY(both_ways(at(0, 0, 0), 0, "nothing moved"));
+	return works();
+}
+
+static enum t_result zerocopy_send(void)
+{
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	int ends[2], ret;
+
+	T_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "socketpair: %m");
+	sqe = io_uring_get_sqe(&ring.uring);
+	io_uring_prep_send_zc_fixed(sqe, ends[0], NULL, 4096, 0, 0, SLOT);
+	t_submit(&ring);
+	do {	/* the result, then maybe a notification */
+		T_IS(io_uring_wait_cqe(&ring.uring, &cqe), 0, "wait");
+		ret = cqe->flags & IORING_CQE_F_NOTIF ? -EFAULT : cqe->res;
+		ret = cqe->flags & IORING_CQE_F_MORE && ret < 0 ? 1 : ret;
+		io_uring_cqe_seen(&ring.uring, cqe);
+	} while (ret == 1);
+	close(ends[0]);
+	close(ends[1]);
+	T_TRY(expect_refused(ret, "SEND_ZC"));
+	return works();
+}
+
+static enum t_result passthrough(void)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQE128 | IORING_SETUP_CQE32 };
+	struct nvme_uring_cmd *cmd;
+	struct io_uring_sqe *sqe;
+	struct t_ring big = { };
+	char path[64];
+	int ng, ret;
+
+	snprintf(path, sizeof(path), "/dev/ng%s", strncmp(t_dev, "/dev/nvme", 9) ? "?" : t_dev + 9);
+	ng = open(path, O_RDWR | O_CLOEXEC);
+	if (ng < 0)
+		return t_skip("%s: %m", path);
+	T_IS(io_uring_queue_init_params(4, &big.uring, &params), 0, "ring");
+	T_IS(io_uring_register_buffers_sparse(&big.uring, 1), 0, "sparse table");
+	ret = t_register(&big, 0, buf.fd, ng, 0);
+	T_IS(ret, -EOPNOTSUPP, "character device as target");
+	T_IS(t_register(&big, 0, buf.fd, fd, 0), 1, "register");
+	sqe = io_uring_get_sqe(&big.uring);
+	/* The rest of it is zero in a fresh ring. */
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = ng;
+	sqe->cmd_op = NVME_URING_CMD_IO;
+	sqe->uring_cmd_flags = 1;	/* IORING_URING_CMD_FIXED */
+	cmd = (void *)sqe->cmd;
+	cmd->opcode = 2;		/* read */
+	cmd->nsid = ioctl(ng, NVME_IOCTL_ID);
+	cmd->data_len = 4096;
+	cmd->cdw12 = 4096 / disk.lba - 1;
+	t_submit(&big);
+	ret = t_reap(&big, NULL);
+	t_ring_exit(&big);
+	close(ng);
+	T_CHECK(ret < 0, "NVMe passthrough read: %s, wanted an error", t_number(ret));
+	T_TRY(both_ways(at(0, 0, 0), 0, "nothing moved"));
+	return works();
+}
+
+static int clone_to(struct t_ring *to, unsigned int flags, unsigned int src,
+		    unsigned int dst, unsigned int nr)
+{
+	struct {
+		uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
+	} arg = { ring.uring.ring_fd, flags, src, dst, nr, { 0 } };
+
+	return t_io_uring_register(to->uring.ring_fd, T_REGISTER_CLONE, &arg, 1);
+}
+
+/* A range that holds a dma-buf is refused as a whole; one without is cloned. */
+static enum t_result cloning(void)
+{
+	static char user[4096] __attribute__((aligned(4096)));
+	struct t_io io = at((uintptr_t)user, 4096, 0);
+	struct t_ring other;
+
+	T_IS(t_register_user(&ring, 0, user, sizeof(user), 0), 1, "register user memory");
+	t_ring_init(&other, T_PLAIN, 4, 0);
+	T_IS(clone_to(&other, 0, 0, 0, 0), -EOPNOTSUPP, "whole table");
+	T_IS(clone_to(&other, 0, 0, 0, SLOT + 1), -EOPNOTSUPP, "up to the dma-buf");
+	T_IS(clone_to(&other, 0, SLOT, 0, 1), -EOPNOTSUPP, "the dma-buf alone");
+	T_IS(io_uring_register_buffers_sparse(&other.uring, 2), 0, "the refused ring has no table");
+	T_IS(t_register_user(&other, 1, user, sizeof(user), 0), 1, "register user memory");
+	T_IS(clone_to(&other, T_CLONE_REPLACE, 0, 0, 0), -EOPNOTSUPP, "whole table over another");
+	T_IS(clone_to(&ring, T_CLONE_REPLACE, SLOT, 2, 1), -EOPNOTSUPP, "within the ring");
+	io.slot = 1;
+	T_IS(t_rw(&other, &io), 4096, "the other ring kept its slot");
+	io.slot = 0;
+	T_IS(t_rw(&other, &io), -EFAULT, "and got no other");
+	T_IS(clone_to(&other, T_CLONE_REPLACE, 0, 0, 1), 0, "a range without dma-buf");
+	T_IS(t_rw(&other, &io), 4096, "read through the clone");
+	T_CHECK(t_same("read through the clone", user, disk.image, 4096), "wrong data");
+	T_TRY(works());
+	/* The destination may hold dma-bufs outside the range. */
+	T_IS(clone_to(&ring, T_CLONE_REPLACE, 0, 2, 1), 0, "beside a dma-buf");
+	T_TRY(works());
+	t_ring_exit(&other);
+	T_IS(t_clear(&ring, 0), 1, "clear");
+	T_IS(t_clear(&ring, 2), 1, "clear");
+	return works();
+}
+
+static const struct {
+	const char *name;
+	enum t_result (*run)(void);
+} tests[] = {
+	{ "a good request", works },
+	{ "another file than the registered one", other_file },
+	{ "another descriptor of the registered file", same_file },
+	{ "outside the buffer", out_of_range },
+	{ "no bytes", zero_length },
+	{ "unaligned offset, length, position", unaligned },
+	{ "offset at a word boundary", word_aligned },
+	{ "past the end of the disk", past_the_disk },
+	{ "a slot that holds nothing", empty_slot },
+	{ "target opened for reading only", read_only },
+	{ "target opened for writing only", write_only },
+	{ "O_DIRECT cleared after registration", direct_cleared },
+	{ "READV_FIXED and WRITEV_FIXED", vectored },
+	{ "zero-copy send", zerocopy_send },
+	{ "NVMe passthrough", passthrough },
+	{ "cloning the table", cloning },
+};
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(tests));
+	t_disk_init(&disk, t_dev);
+	if (t_buf_init(&buf, T_UDMABUF, SIZE) != T_PASS)
+		t_die("/dev/udmabuf: %m (CONFIG_UDMABUF)");
+	t_ring_init(&ring, T_PLAIN, 8, SLOTS);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	if (t_register(&ring, SLOT, buf.fd, fd, 0) != 1)
+		t_die("a valid dma-buf was refused");
+	for (i = 0; i < T_COUNT(tests); i++)
+		t_report(tests[i].run(), "%s", tests[i].name);
+	t_ring_exit(&ring);
+	t_buf_exit(&buf);
+	t_disk_exit(&disk);
+	return t_finish();
+}

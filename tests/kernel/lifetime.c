@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Whatever is closed, unregistered or killed first: I/O that was promised works,
+ * and in the end nothing is left of any dma-buf or attachment.
+ */
+#include "helpers.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#define SIZE	(4 * T_MIB)
+#define DEPTH	32
+#define CYCLES	10000
+
+static struct t_disk disk;
+
+/* Everything that a registration was made of, any of it to go first. */
+enum part { SLOT, DMABUF_FD, TARGET_FD, MEMFD, RING, PARTS };
+
+struct set {
+	struct t_ring ring;
+	struct t_buf buf;
+	int target;
+};
+
+static enum t_result build(struct set *set, enum t_kind kind, enum t_mode mode)
+{
+	T_TRY(t_buf_init(&set->buf, kind, SIZE));
+	set->target = t_open(t_dev, O_RDWR | O_DIRECT);
+	t_ring_init(&set->ring, mode, DEPTH, 1);
+	T_IS(t_register(&set->ring, 0, set->buf.fd, set->target, 0), 1, "register");
+	/* I/O by index does not need the descriptor. */
+	T_IS(io_uring_register_files(&set->ring.uring, &set->target, 1), 0, "register files");
+	return T_PASS;
+}
+
+static void drop(struct set *set, enum part part)
+{
+	switch (part) {
+	case SLOT:
+		if (t_clear(&set->ring, 0) != 1)
+			t_die("clearing a slot failed");
+		break;
+	case DMABUF_FD:
+		close(set->buf.fd);
+		set->buf.fd = -1;
+		break;
+	case TARGET_FD:
+		close(set->target);
+		set->target = -1;
+		break;
+	case MEMFD:
+		close(set->buf.memfd);
+		set->buf.memfd = -1;
+		break;
+	default:
+		t_ring_exit(&set->ring);
+	}
+}
+
+static void tear_down(struct set *set)
+{
+	close(set->target);
+	t_buf_exit(&set->buf);
+}
+
+/* All 120 orders, with I/O between the steps for as long as it can work. */
+static enum t_result order(unsigned int number)
+{
+	const struct t_io io = { .fixed_file = true };
+	bool there[PARTS] = { true, true, true, true, true };
+	unsigned int step, left, pick, part;
+	struct set set;
+
+	T_TRY(build(&set, T_SCATTERED, number % T_MODES));
+	for (step = 0; step < PARTS; step++) {
+		if (there[RING] && there[SLOT]) {
+			T_TRY(t_check_read(&set.ring, io, &disk, &set.buf, 512, 12288, step * 4096));
+			T_TRY(t_check_write(&set.ring, io, &disk, &set.buf, 512, 12288, step * 4096));
+		}
+		left = PARTS - step;
+		pick = number % left;
+		number /= left;
+		for (part = 0; !there[part] || pick--; part++)
+			;
+		there[part] = false;
+		if (part != SLOT || there[RING])
+			drop(&set, part);
+	}
+	tear_down(&set);
+	return T_PASS;
+}
+
+static enum t_result orders(void)
+{
+	struct t_leaks leaks;
+	unsigned int number;
+
+	T_TRY(t_leaks_init(&leaks));
+	for (number = 0; number < 120; number++)
+		T_TRY(order(number));
+	return t_leaks_check(&leaks);
+}
+
+/* All descriptors gone right after registration, before the first I/O. */
+static enum t_result closed_at_once(void)
+{
+	const struct t_io io = { .fixed_file = true };
+	struct t_leaks leaks;
+	struct set set;
+	unsigned int mode;
+
+	T_TRY(t_leaks_init(&leaks));
+	for (mode = 0; mode < T_MODES; mode++) {
+		T_TRY(build(&set, T_SCATTERED, mode));
+		drop(&set, DMABUF_FD);
+		drop(&set, TARGET_FD);
+		drop(&set, MEMFD);
+		T_TRY(t_check_read(&set.ring, io, &disk, &set.buf, 4096, T_MIB, 8192));
+		T_TRY(t_check_write(&set.ring, io, &disk, &set.buf, 4096, T_MIB, 8192));
+		drop(&set, RING);
+		tear_down(&set);
+	}
+	return t_leaks_check(&leaks);
+}
+
+static void queue_reads(struct set *set)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		const struct t_io io = {
+			.fixed_file = true, .addr = i * (SIZE / DEPTH),
+			.len = SIZE / DEPTH, .pos = i * (SIZE / DEPTH),
+		};
+
+		t_queue(&set->ring, &io, i);
+	}
+	t_submit(&set->ring);
+}
+
+/* The slot goes while its I/O runs: all of it completes, with the right data. */
+static enum t_result unregister_in_flight(void)
+{
+	struct t_leaks leaks;
+	struct set set;
+	unsigned int round, i;
+
+	T_TRY(t_leaks_init(&leaks));
+	for (round = 0; round < 30; round++) {
+		T_TRY(build(&set, T_SCATTERED, round % (T_MODES - 1)));
+		queue_reads(&set);
+		while (io_uring_sq_ready(&set.ring.uring))
+			usleep(100);
+		if (round & 1)
+			drop(&set, SLOT);
+		else
+			T_IS(io_uring_unregister_buffers(&set.ring.uring), 0, "unregister the table");
+		for (i = 0; i < DEPTH; i++)
+			T_IS(t_reap(&set.ring, NULL), SIZE / DEPTH, "read");
+		t_buf_begin(&set.buf);
+		T_CHECK(t_same("read", set.buf.map, disk.image, SIZE), "round %u", round);
+		t_buf_end(&set.buf);
+		drop(&set, RING);
+		tear_down(&set);
+	}
+	return t_leaks_check(&leaks);
+}
+
+/* The ring goes while its I/O runs: each page was read, or was not. */
+static enum t_result exit_in_flight(void)
+{
+	struct t_leaks leaks, mapped;
+	struct set set;
+	unsigned int round;
+	size_t off;
+
+	T_TRY(t_leaks_init(&leaks));
+	for (round = 0; round < 30; round++) {
+		T_TRY(build(&set, T_SCATTERED, round % T_MODES));
+		queue_reads(&set);
+		drop(&set, RING);
+		drop(&set, DMABUF_FD);
+		drop(&set, TARGET_FD);
+		/* All is over when nothing but our mapping holds the dma-buf. */
+		mapped = leaks;
+		mapped.buffers++;
+		T_TRY(t_leaks_check(&mapped));
+		for (off = 0; off < SIZE; off += T_PAGE)
+			T_CHECK(!memcmp(set.buf.map + off, disk.image + off, T_PAGE) ||
+				!memcmp(set.buf.map + off, set.buf.poison + off, T_PAGE),
+				"round %u: the page at %zu is neither read nor untouched", round, off);
+		tear_down(&set);
+	}
+	return t_leaks_check(&leaks);
+}
+
+static void __attribute__((noreturn)) child(enum t_mode mode, int ready)
+{
+	struct set set;
+	unsigned int i;
+	bool told = false;
+
+	if (build(&set, T_SCATTERED, mode) != T_PASS)
+		_exit(1);
+	for (;;) {
+		queue_reads(&set);
+		if (!told)
+			told = write(ready, "", 1) == 1;
+		for (i = 0; i < DEPTH; i++)
+			if (t_reap(&set.ring, NULL) < 0)
+				_exit(1);
+	}
+}
+
+static enum t_result killed(void)
+{
+	struct t_leaks leaks;
+	unsigned int round;
+	int pipes[2], status;
+	pid_t pid;
+	char byte;
+
+	T_TRY(t_leaks_init(&leaks));
+	for (round = 0; round < 24; round++) {
+		T_CHECK(!pipe2(pipes, O_CLOEXEC), "pipe: %m");
+		fflush(stdout);
+		pid = fork();
+		T_CHECK(pid >= 0, "fork: %m");
+		if (!pid)
+			child(round % T_MODES, pipes[1]);
+		close(pipes[1]);
+		T_CHECK(read(pipes[0], &byte, 1) == 1, "the child failed before its first I/O");
+		usleep(round * 700);
+		kill(pid, SIGKILL);
+		T_CHECK(waitpid(pid, &status, 0) == pid, "waitpid: %m");
+		T_CHECK(WIFSIGNALED(status), "the child failed: status %d", status);
+		close(pipes[0]);
+	}
+	return t_leaks_check(&leaks);
+}
+
+static long unreclaimable_kib(void)
+{
+	FILE *info = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kib = -1;
+
+	while (info && fgets(line, sizeof(line), info))
+		if (sscanf(line, "SUnreclaim: %ld", &kib) == 1)
+			break;
+	if (info)
+		fclose(info);
+	return kib;
+}
+
+/* Kernel memory stays where it was: 200 bytes lost per cycle would show. */
+static enum t_result cycles(void)
+{
+	const struct t_io io = { .fixed_file = true, .len = T_PAGE };
+	struct t_leaks leaks;
+	long before = 0, after;
+	struct set set;
+	unsigned int i;
+
+	T_TRY(t_leaks_init(&leaks));
+	T_TRY(build(&set, T_SCATTERED, T_PLAIN));
+	for (i = 0; i < CYCLES; i++) {
+		if (i == CYCLES / 10)
+			before = unreclaimable_kib();
+		T_IS(t_register(&set.ring, 0, set.buf.fd, set.target, 0), 1, "replace");
+		/* Every map costs much more than an attachment does. */
+		if (i % 8 == 0)
+			T_IS(t_rw(&set.ring, &io), T_PAGE, "read");
+		T_IS(t_clear(&set.ring, 0), 1, "clear");
+	}
+	after = unreclaimable_kib();
+	drop(&set, RING);
+	tear_down(&set);
+	T_TRY(t_leaks_check(&leaks));
+	T_CHECK(before > 0 && after - before < 2048,
+		"SUnreclaim was %ld KiB, is %ld KiB after %d cycles", before, after, CYCLES);
+	return T_PASS;
+}
+
+static const struct {
+	const char *name;
+	enum t_result (*run)(void);
+} tests[] = {
+	{ "all descriptors closed after registration", closed_at_once },
+	{ "every order of clear, close and ring exit", orders },
+	{ "unregister with I/O in flight", unregister_in_flight },
+	{ "ring exit with I/O in flight", exit_in_flight },
+	{ "SIGKILL with I/O in flight", killed },
+	{ "10000 registrations", cycles },
+};
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(tests));
+	t_disk_init(&disk, t_dev);
+	for (i = 0; i < T_COUNT(tests); i++)
+		t_report(tests[i].run(), "%s", tests[i].name);
+	t_disk_exit(&disk);
+	return t_finish();
+}

@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs the guest tests: run.sh [-d DIR] DEV [DEV2] [TEST...]
+# Each program is one KTAP subtest; the last line counts the test points.
+# A new line in the kernel log that tells of a bug fails the test it came in.
+# Works under busybox; TIMEOUT= is the longest that a program may take.
+
+dir=$(dirname "$0")/build
+[ "$1" = -d ] && dir=$2 && shift 2
+case $1 in
+/dev/*) export DEV="$1"; shift ;;
+*) [ -n "$DEV" ] || { echo "run.sh: no disk: name a scratch NVMe namespace" >&2; exit 2; } ;;
+esac
+case $1 in
+/dev/*) export DEV2="$1"; shift ;;
+esac
+[ $# -gt 0 ] || set -- register_errors io_errors data slots queues partition lifetime
+
+splats='WARNING:|BUG:|BUG |Oops|INFO: task|INFO: rcu|rcu:.*(stall|detected)|circular locking|recursive locking|lock state|suspicious RCU|KASAN|KCSAN|UBSAN|DMA-API:|refcount_t:|general protection|Kernel panic|Call Trace'
+out=$(mktemp -d) || exit 2
+trap 'rm -rf "$out"' EXIT
+mkdir -p /tmp
+[ -d /sys/kernel/debug/dma_buf ] || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+
+number=0 bad=0 skips=0
+: >"$out/points"
+echo "KTAP version 1"
+echo "1..$#"
+for test; do
+	number=$((number + 1))
+	mark="tests/kernel: $test $$ $number"
+	echo "$mark" >/dev/kmsg
+	{ timeout "${TIMEOUT:-300}" "$dir/$test" 2>&1; echo $? >"$out/status"; } |
+		tee "$out/log" | sed 's/^/  /'
+	status=$(cat "$out/status")
+	grep -E '^(not )?ok ' "$out/log" >>"$out/points"
+	case $status in
+	0 | 4) verdict= ;;
+	124 | 143) verdict="timed out after ${TIMEOUT:-300} seconds" ;;
+	127) verdict="no program $dir/$test" ;;
+	*) verdict="exit status $status" ;;
+	esac
+	# No mark in the log: it has wrapped, and what it held is unknown.
+	dmesg | awk -v mark="$mark" '
+		seen { print }
+		index($0, mark) { seen = 1 }
+		END { if (!seen) print "BUG: the kernel log lost its mark" }' |
+		grep -E "$splats" >"$out/splats" &&
+		verdict="the kernel complained: $(head -n 1 "$out/splats")" &&
+		sed 's/^/  # /' "$out/splats"
+	if [ -n "$verdict" ]; then
+		bad=$((bad + 1))
+		echo "not ok $number - $test # $verdict"
+	elif [ "$status" = 4 ]; then
+		skips=$((skips + 1))
+		echo "ok $number - $test # SKIP $(sed -n 's/.*# SKIP //p' "$out/log" | head -n 1)"
+	else
+		echo "ok $number - $test"
+	fi
+done
+
+points() { grep -cE "$1" "$out/points"; }
+skipped=$(points '^ok .*# SKIP')
+echo "# $(($(points '^ok ') - skipped)) passed, $(points '^not ok ') failed, $skipped skipped" \
+	"($number programs, $bad failed, $skips skipped whole)"
+[ "$bad" -eq 0 ]
