@@ -37,6 +37,7 @@ static enum t_result grid(struct t_ring *ring, struct t_buf *buf, int fd,
 	const size_t blocks[] = { 0, 1, 2, 7, 511, 512, 513, SIZE_MAX };
 	const struct t_io io = { .fd = fd, .slot = SLOT };
 	size_t s, b, step = 0;
+	bool ok;
 
 	for (s = 0; s < T_COUNT(sizes); s++) {
 		for (b = 0; b < T_COUNT(blocks); b++) {
@@ -55,7 +56,13 @@ static enum t_result grid(struct t_ring *ring, struct t_buf *buf, int fd,
 			      t_check_write(ring, io, &disk, buf, off, len, pos) :
 			      t_check_read(ring, io, &disk, buf, off, len, pos));
 		}
+		t_buf_begin(buf);
+		ok = t_buf_intact(buf, 0, buf->size);
+		t_buf_end(buf);
+		T_CHECK(ok, "after the requests of %zu bytes", sizes[s]);
 	}
+	T_CHECK(t_same("the disk in the end", t_disk_read(&disk, 0, T_DISK_SIZE),
+		       disk.image, T_DISK_SIZE), "a write went astray");
 	return T_PASS;
 }
 

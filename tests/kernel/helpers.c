@@ -482,6 +482,16 @@ void t_buf_end(struct t_buf *buf)
 	sync_cpu(buf, DMA_BUF_SYNC_END);
 }
 
+bool t_buf_intact(struct t_buf *buf, size_t from, size_t to)
+{
+	if (from > buf->size)	/* wrapped below zero */
+		from = 0;
+	if (to > buf->size)
+		to = buf->size;
+	return from >= to || t_same("the buffer", buf->map + from,
+				    buf->poison + from, to - from);
+}
+
 static bool read_leaks(struct t_leaks *leaks)
 {
 	FILE *info = fopen("/sys/kernel/debug/dma_buf/bufinfo", "r");
@@ -588,7 +598,6 @@ enum t_result t_check_read(struct t_ring *ring, struct t_io io,
 			   struct t_disk *disk, struct t_buf *buf,
 			   size_t off, size_t len, uint64_t pos)
 {
-	size_t end = off + len;
 	int ret;
 	bool ok;
 
@@ -601,9 +610,8 @@ enum t_result t_check_read(struct t_ring *ring, struct t_io io,
 	t_buf_begin(buf);
 	ok = ret == (int)len &&
 	     t_same("read", buf->map + off, t_disk_read(disk, pos, len), len) &&
-	     t_same("before the range", buf->map, buf->poison, off) &&
-	     t_same("after the range", buf->map + end, buf->poison + end,
-		    buf->size - end);
+	     t_buf_intact(buf, off - T_NEAR, off) &&
+	     t_buf_intact(buf, off + len, off + len + T_NEAR);
 	memcpy(buf->map + off, buf->poison + off, len);
 	t_buf_end(buf);
 	T_CHECK(ok, "read of %zu bytes at %llu to offset %zu: %s", len,
@@ -636,7 +644,7 @@ enum t_result t_check_write(struct t_ring *ring, struct t_io io,
 	     t_same("before the range", now, disk->image + from, pos - from) &&
 	     t_same("after the range", now + (pos + len - from),
 		    disk->image + pos + len, to - pos - len) &&
-	     t_same("the buffer itself", buf->map, buf->poison, buf->size);
+	     t_buf_intact(buf, off - T_NEAR, off + len + T_NEAR);
 	t_buf_end(buf);
 	t_disk_restore(disk, from, to - from);
 	T_CHECK(ok, "write of %zu bytes at %llu from offset %zu: %s", len,

@@ -144,6 +144,8 @@ void t_buf_exit(struct t_buf *buf);
 /* Brackets every access through ->map. */
 void t_buf_begin(struct t_buf *buf);
 void t_buf_end(struct t_buf *buf);
+/* Whether the bytes from..to, as far as they are in the buffer, hold poison. */
+bool t_buf_intact(struct t_buf *buf, size_t from, size_t to);
 
 /* What /sys/kernel/debug/dma_buf knows: dma-bufs and devices attached. */
 struct t_leaks {
@@ -175,9 +177,12 @@ int t_open(const char *path, int flags);
 
 /*
  * One I/O at offset @off of @buf, every byte compared: the range holds what the
- * disk (or the buffer) held, and nothing outside changed. Before and after, the
- * buffer holds its poison and the disk its image. @io needs fd and slot.
+ * disk (or the buffer) held, and T_NEAR bytes on either side did not change.
+ * Before and after, the buffer holds its poison and the disk its image. @io
+ * needs fd and slot.
  */
+#define T_NEAR	(64 * 1024UL)
+
 enum t_result t_check_read(struct t_ring *ring, struct t_io io,
 			   struct t_disk *disk, struct t_buf *buf,
 			   size_t off, size_t len, uint64_t pos);

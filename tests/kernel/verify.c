@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 
 	if (registration != DMABUF)
 		kind = T_USER;
-	if (t_buf_init(&buf, kind, 16 * T_MIB) != T_PASS)
+	if (t_buf_init(&buf, kind, bs <= 64 * 1024 ? 2 * T_MIB : 16 * T_MIB) != T_PASS)
 		t_die("no memory of kind %s: check /dev/udmabuf, /dev/dma_heap, vm.nr_hugepages",
 		      t_kind_names[kind]);
 	io.fd = t_open(t_dev, O_RDWR | O_DIRECT);
