@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * READ_FIXED and WRITE_FIXED move exactly the bytes asked for: each direction
- * alone, over a grid of offsets and sizes, for every kind of memory and ring.
+ * alone, over a grid of offsets and sizes, for every kind of memory and ring,
+ * and around the edges of the lists of pages that a controller is given.
  */
 #include "helpers.h"
 
@@ -66,7 +67,48 @@ static enum t_result grid(struct t_ring *ring, struct t_buf *buf, int fd,
 	return T_PASS;
 }
 
-static enum t_result run(unsigned int memory, enum t_mode mode, bool write)
+/*
+ * A PRP list page has 512 entries, of which the last may be a chain pointer.
+ * Let requests start and end on either side of every place where a prebuilt
+ * list, half a list out of phase or not, could go wrong.
+ */
+static enum t_result edges(struct t_ring *ring, struct t_buf *buf, int fd,
+			   bool write)
+{
+	const size_t pages[] = { 1, 2, 3, 255, 256, 257, 510, 511, 512 };
+	const size_t places[] = { 256, 511, 512, 767, 1022, 1278, 2044 };
+	const struct t_io io = { .fd = fd, .slot = SLOT };
+	size_t n, p, near, end;
+
+	for (n = 0; n < T_COUNT(pages); n++) {
+		for (p = 0; p < T_COUNT(places); p++) {
+			for (near = 0; near < 10; near++) {
+				size_t first = places[p] + near / 2 - 2;
+				/* Half of them begin within a page. */
+				size_t skew = (n + p + near) % 2 * 512;
+				size_t len = pages[n] * T_PAGE, pos;
+
+				end = near % 2;
+				if (end && first < pages[n])
+					continue;
+				if (end)
+					first -= pages[n];
+				if (first * T_PAGE + skew + len > buf->size)
+					continue;
+				pos = (n * 70 + p * 10 + near) * 33 * T_PAGE % (T_DISK_SIZE - len);
+				T_TRY(write ?
+				      t_check_write(ring, io, &disk, buf, first * T_PAGE + skew, len, pos) :
+				      t_check_read(ring, io, &disk, buf, first * T_PAGE + skew, len, pos));
+			}
+		}
+	}
+	return T_PASS;
+}
+
+typedef enum t_result (*pattern)(struct t_ring *ring, struct t_buf *buf, int fd, bool write);
+
+static enum t_result run(pattern pattern, unsigned int memory,
+			 enum t_mode mode, bool write)
 {
 	struct t_ring ring;
 	struct t_buf buf;
@@ -77,7 +119,7 @@ static enum t_result run(unsigned int memory, enum t_mode mode, bool write)
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, mode, 8, SLOTS);
 	T_IS(t_register(&ring, SLOT, buf.fd, fd, 0), 1, "register");
-	result = grid(&ring, &buf, fd, write);
+	result = pattern(&ring, &buf, fd, write);
 	t_ring_exit(&ring);
 	close(fd);
 	t_buf_exit(&buf);
@@ -89,15 +131,19 @@ int main(int argc, char **argv)
 	unsigned int memory, mode, write;
 
 	t_start(argc > 1 ? argv[1] : NULL, NULL, true,
-		T_COUNT(memories) * T_MODES * 2);
+		T_COUNT(memories) * (T_MODES + 1) * 2);
 	t_disk_init(&disk, t_dev);
-	for (memory = 0; memory < T_COUNT(memories); memory++)
-		for (mode = 0; mode < T_MODES; mode++)
-			for (write = 0; write < 2; write++)
-				t_report(run(memory, mode, write), "%s, %s, %s",
-					 write ? "write" : "read",
-					 memories[memory].name,
-					 t_mode_names[mode]);
+	for (memory = 0; memory < T_COUNT(memories); memory++) {
+		for (write = 0; write < 2; write++) {
+			const char *verb = write ? "write" : "read";
+
+			for (mode = 0; mode < T_MODES; mode++)
+				t_report(run(grid, memory, mode, write), "%s, %s, %s",
+					 verb, memories[memory].name, t_mode_names[mode]);
+			t_report(run(edges, memory, T_PLAIN, write), "%s, %s, edges of lists",
+				 verb, memories[memory].name);
+		}
+	}
 	t_disk_exit(&disk);
 	return t_finish();
 }

@@ -25,9 +25,9 @@ struct set {
 	int target;
 };
 
-static enum t_result build(struct set *set, enum t_kind kind, enum t_mode mode)
+static enum t_result build(struct set *set, size_t size, enum t_mode mode)
 {
-	T_TRY(t_buf_init(&set->buf, kind, SIZE));
+	T_TRY(t_buf_init(&set->buf, T_SCATTERED, size));
 	set->target = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&set->ring, mode, DEPTH, 1);
 	T_IS(t_register(&set->ring, 0, set->buf.fd, set->target, 0), 1, "register");
@@ -74,7 +74,7 @@ static enum t_result order(unsigned int number)
 	unsigned int step, left, pick, part;
 	struct set set;
 
-	T_TRY(build(&set, T_SCATTERED, number % T_MODES));
+	T_TRY(build(&set, SIZE, number % T_MODES));
 	for (step = 0; step < PARTS; step++) {
 		if (there[RING] && there[SLOT]) {
 			T_TRY(t_check_read(&set.ring, io, &disk, &set.buf, 512, 12288, step * 4096));
@@ -114,7 +114,7 @@ static enum t_result closed_at_once(void)
 
 	T_TRY(t_leaks_init(&leaks));
 	for (mode = 0; mode < T_MODES; mode++) {
-		T_TRY(build(&set, T_SCATTERED, mode));
+		T_TRY(build(&set, SIZE, mode));
 		drop(&set, DMABUF_FD);
 		drop(&set, TARGET_FD);
 		drop(&set, MEMFD);
@@ -150,7 +150,7 @@ static enum t_result unregister_in_flight(void)
 
 	T_TRY(t_leaks_init(&leaks));
 	for (round = 0; round < 30; round++) {
-		T_TRY(build(&set, T_SCATTERED, round % (T_MODES - 1)));
+		T_TRY(build(&set, SIZE, round % (T_MODES - 1)));
 		queue_reads(&set);
 		while (io_uring_sq_ready(&set.ring.uring))
 			usleep(100);
@@ -179,7 +179,7 @@ static enum t_result exit_in_flight(void)
 
 	T_TRY(t_leaks_init(&leaks));
 	for (round = 0; round < 30; round++) {
-		T_TRY(build(&set, T_SCATTERED, round % T_MODES));
+		T_TRY(build(&set, SIZE, round % T_MODES));
 		queue_reads(&set);
 		drop(&set, RING);
 		drop(&set, DMABUF_FD);
@@ -203,7 +203,7 @@ static void __attribute__((noreturn)) child(enum t_mode mode, int ready)
 	unsigned int i;
 	bool told = false;
 
-	if (build(&set, T_SCATTERED, mode) != T_PASS)
+	if (build(&set, SIZE, mode) != T_PASS)
 		_exit(1);
 	for (;;) {
 		queue_reads(&set);
@@ -266,12 +266,11 @@ static enum t_result cycles(void)
 	unsigned int i;
 
 	T_TRY(t_leaks_init(&leaks));
-	T_TRY(build(&set, T_SCATTERED, T_PLAIN));
+	T_TRY(build(&set, 64 * 1024, T_PLAIN));
 	for (i = 0; i < CYCLES; i++) {
 		if (i == CYCLES / 10)
 			before = unreclaimable_kib();
 		T_IS(t_register(&set.ring, 0, set.buf.fd, set.target, 0), 1, "replace");
-		/* Every map costs much more than an attachment does. */
 		if (i % 8 == 0)
 			T_IS(t_rw(&set.ring, &io), T_PAGE, "read");
 		T_IS(t_clear(&set.ring, 0), 1, "clear");

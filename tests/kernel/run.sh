@@ -21,6 +21,8 @@ splats='WARNING:|BUG:|BUG |Oops|INFO: task|INFO: rcu|rcu:.*(stall|detected)|circ
 out=$(mktemp -d) || exit 2
 trap 'rm -rf "$out"' EXIT
 mkdir -p /tmp
+# The kernel drops marks that come more than ten in five seconds.
+echo on >/proc/sys/kernel/printk_devkmsg
 [ -d /sys/kernel/debug/dma_buf ] || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 
 number=0 bad=0 skips=0
