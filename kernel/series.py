@@ -23,7 +23,7 @@ STATE = ".series-state"
 IDENT = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
          (("NAME", "series"), ("EMAIL", "series@localhost"), ("DATE", "2000-01-01T00:00:00Z"))}
 ENV = {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **IDENT, "LC_ALL": "C",
-       "TZ": "UTC", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+       "TZ": "UTC", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 FORMAT = ("--zero-commit --no-signature -N --full-index --no-renames -U3 --diff-algorithm=myers --no-indent-heuristic "
           "--src-prefix=a/ --dst-prefix=b/ --no-ext-diff --no-textconv --subject-prefix=PATCH").split()
 NEW = re.compile(r"diff --git .*\nnew file mode 100(\d+)\n")
@@ -154,7 +154,8 @@ def scratch(tree: Path, tmp: Path) -> tuple[Path, list[Mail]]:
     for mail in mails:
         for name in mail.overlay:
             if (tree / name).exists():
-                raise SeriesError(f"{mail.name} adds {name}, which {tree} already has: the base is not pristine or not the one of kernel/BASE")
+                raise SeriesError(f"{mail.name} adds {name}, which {tree} already has: "
+                                  "the base is not pristine or not the one of kernel/BASE")
         for name in mail.hooks:
             if not (tree / name).is_file():
                 raise SeriesError(f"{mail.name} changes {name}, which {tree} has not: the base is not the one of kernel/BASE")
@@ -232,7 +233,8 @@ def tree(args: argparse.Namespace) -> None:
         raise SeriesError(f"{args.out} is already there: export or remove it first")
     mails = load()
     args.out.mkdir(parents=True)
-    subprocess.run(["cp", "-a", "--reflink=auto", "-t", args.out, *(path for path in args.base.iterdir() if path.name != ".git")], check=True)
+    entries = [path for path in args.base.iterdir() if path.name != ".git"]
+    subprocess.run(["cp", "-a", "--reflink=auto", "-t", args.out, *entries], check=True)
     git(args.out, "init", "-q", "-b", "main")
     am(args.out, mails)
     print(f"{args.out}: tag base and {len(mails)} commits")
