@@ -1,0 +1,118 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The engine with registered dma-bufs, in a guest whose kernel has them: KTAP.
+# Wants fio and dmabuf.so in $FIO and $ENGINE (defaults: those of the harness's
+# guest) and scratch NVMe namespaces in $DEV and $DEV2. Destroys what is on them.
+FIO=${FIO:-fio}
+ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
+[ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "guest.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
+case $1 in
+/*) cd "$1" || exit 2 ;;
+*) cd "$(mktemp -d)" || exit 2 ;;
+esac
+
+number=0 bad=0
+result() { # STATUS NAME
+	number=$((number + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $number - $2"
+	else
+		bad=$((bad + 1))
+		echo "not ok $number - $2"
+		sed 's/^/# /' log
+	fi
+}
+run() { # fio with the engine, one job on $DEV unless --filename is the first option
+	case $1 in
+	--filename=*) ;;
+	*) set -- --filename="$DEV" "$@" ;;
+	esac
+	"$FIO" --ioengine="external:$ENGINE" --registration=dmabuf --name=job --direct=1 --bs=4k --iodepth=16 \
+		--size=4m "$@" >log 2>&1
+}
+other() { # fio's own synchronous engine
+	"$FIO" --ioengine=psync --name=job --filename="$DEV" --direct=1 --bs=4k --size=4m "$@" >log 2>&1
+}
+# Each I/O was a registered one, and the summary has the words WORDS.
+said() { # WORDS...
+	for word; do
+		grep -q "^dmabuf: job=.* $word\( \|$\)" log || { echo "the summary has no $word" >>log; return 1; }
+	done
+}
+works() { # NAME 'WORDS' OPTIONS...
+	name=$1 words=$2
+	shift 2
+	run "$@" && said registration=dmabuf eagain_reissues=0 $words
+	result $? "$name"
+}
+verified() { # NAME 'WORDS' OPTIONS...
+	name=$1 words=$2
+	shift 2
+	works "verified: $name" "cpu_sync=1 $words" "$@" --rw=randrw --verify=crc32c --verify_fatal=1 --verify_state_save=0
+}
+refused() { # NAME SENTENCE OPTIONS...
+	name=$1 sentence=$2
+	shift 2
+	! run "$@" && grep -q "$sentence" log && ! grep -qE "got signal|registrations=" log
+	result $? "refused: $name"
+}
+
+echo "KTAP version 1"
+
+# data, in every arrangement of buffers, files, rings and jobs
+verified "one dma-buf" "buffers=1 registrations=1 page=4096"
+verified "huge pages" "buffers=1 page=2097152" --pages=2m
+verified "many huge pages" "bytes=33554432" --pages=2m --bs=1m --iodepth=32 --size=64m
+verified "a dma-buf for each block" "buffers=16 registrations=16" --dmabuf_size=4k
+verified "blocks of all sizes" "" --bsrange=512-256k --bs_unaligned=0 --size=16m
+verified "a block size that is no power of two" "" --bs=12k --dmabuf_size=64k --size=6m
+verified "memory inside a page" "" --bs=512 --iomem_align=512
+verified "larger than one command" "" --bs=8m --iodepth=4 --size=64m
+verified "plain descriptors" "" --registerfiles=0
+verified "a kernel thread submits" "" --sqthread_poll
+verified "every I/O in a worker" "" --force_async=1
+verified "depth 1" "registrations=1" --iodepth=1
+verified "batches" "" --iodepth=64 --iodepth_batch=16 --iodepth_batch_complete_min=8 --iodepth_batch_complete_max=32
+verified "two devices" "registrations=2" --filename="$DEV:$DEV2"
+verified "two devices, several dma-bufs" "registrations=8" --filename="$DEV:$DEV2" --dmabuf_size=16k
+verified "two processes" "" --numjobs=2 --offset_increment=4m
+verified "two threads" "" --numjobs=2 --offset_increment=4m --thread=1
+verified "other threads compare" "" --verify_async=2
+verified "reads among the writes" "" --verify_backlog=8
+verified "flushes between" "" --fsync=7 --fdatasync=11
+
+# data, one direction at a time against plain system calls
+check="--rw=randwrite --verify=sha256 --verify_fatal=1 --verify_state_save=0 --randseed=3"
+run $check --do_verify=0 --bs=16k && other $check --verify_only=1 --bs=16k
+result $? "what it writes, pread() reads"
+other $check --do_verify=0 --randseed=4 --bs=16k && run $check --verify_only=1 --randseed=4 --bs=16k
+result $? "what pwrite() writes, it reads"
+run --rw=write --verify=pattern --verify_pattern=0x11 --do_verify=0 &&
+	! run --rw=read --verify=pattern --verify_pattern=0x22 && grep -q "verify.*failed\|verify: bad" log
+result $? "damage is found"
+
+# life of a registration
+works "reopened in a loop" "registrations=1" --rw=randread --size=64k --time_based --runtime=1
+works "no brackets for plain reads" "cpu_sync=0" --rw=randread
+works "no brackets for plain writes" "cpu_sync=0" --rw=randwrite --scramble_buffers=0
+works "brackets for scrambled writes" "cpu_sync=1" --rw=randwrite
+works "brackets by choice" "cpu_sync=1" --rw=randread --cpu_sync=on
+works "trims between writes" "" --rw=trimwrite
+works "one hundred jobs, one after the other" "" --rw=read --size=64k --loops=100
+
+# refusals
+refused "buffered I/O" "needs direct=1" --direct=0 --rw=read
+refused "a file" "is not a block device" --filename=file --rw=read
+refused "more huge pages than there are" "raise /proc/sys/vm/nr_hugepages" --pages=2m --bs=4m --iodepth=4096 --rw=read
+truncate -s 8m image && losetup /dev/loop0 image &&
+	refused "a driver without the feature" "the driver of /dev/loop0 cannot take dma-bufs" --filename=/dev/loop0 --rw=read
+losetup -d /dev/loop0
+run --rw=randread --hipri
+case $? in
+0) said registration=dmabuf; result $? "polled completions" ;;
+*) grep -q "cannot complete by polling" log; result $? "refused: polled completions" ;;
+esac
+
+echo "1..$number"
+echo "# $bad of $number failed"
+[ "$bad" = 0 ]
