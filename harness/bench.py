@@ -3,26 +3,30 @@
 
 import dataclasses
 import datetime
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from . import fio, guest, progress, record
+from . import build, fio, guest, progress, record
 from .fault import Fault
 from .modes import MODES, Mode
 from .paths import RESULTS
 
 EVENTS = ("map", "unmap", "flush", "command")
 EVENT_IOS = 1000
+NS_AN_INSTRUCTION = 2  # -icount shift=1
+LONG = 3  # the longer run of a pair does this many times the I/Os of the shorter
 
 
 @dataclass(frozen=True)
 class Job:
     name: str
     block_bytes: int
-    cost_ios: int  # one cost measurement is the difference of runs of this many and twice as many
+    cost_ios: int  # one cost measurement is the difference of runs of this many and three times as many
 
 
 JOBS = {job.name: job for job in (
@@ -42,7 +46,7 @@ class Plan:
     registrations: tuple[str, ...] = fio.REGISTRATIONS
     modes: tuple[str, ...] = tuple(MODES)
     rounds: int = 5  # wall-clock boots of each mode
-    runtime_seconds: float = 1.5
+    runtime_ms: int = 1500
     cost_rounds: int = 3  # cost measurements of each cell, in one boot of each mode
 
     def cells(self, backwards: bool) -> list[tuple[Job, str]]:
@@ -51,7 +55,7 @@ class Plan:
         return cells[::-1] if backwards else cells
 
 
-SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, runtime_seconds=0.7, cost_rounds=1)
+SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, runtime_ms=700, cost_rounds=1)
 
 
 @dataclass(frozen=True)
@@ -77,29 +81,29 @@ def verify(plan: Plan) -> list[str]:
     """Every byte, by a program of our own and by fio, each registration, before anything is measured."""
     lines = []
     for registration in plan.registrations:
-        lines.append(f"must /tests/verify --registration {registration} $DEV >/tmp/log 2>&1")
+        lines += [f"must /tests/verify --registration {registration} --bs {size} --count 32 $DEV >/tmp/log 2>&1"
+                  for size in ("4k", "1m")]
         lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, "", "$DEV"))
         lines.append(f"echo verified {registration}")
     return lines
 
 
 def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
-    limit = f"--time_based=1 --runtime={plan.runtime_seconds:g}s"
+    limit = f"--time_based=1 --runtime={plan.runtime_ms}ms"
     cells = plan.cells(backwards=bool(number % 2))
     lines = verify(plan) if number == 0 else []
     lines += [shell(job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, "$NULLDEV")
               for job, registration in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
-                8 + len(cells) * (plan.runtime_seconds + 1.5))
+                8 + len(cells) * (plan.runtime_ms / 1000 + 1.5))
 
 
 def cost_boot(plan: Plan, mode: Mode) -> Boot:
     lines, total = [], 0
     for number in range(plan.cost_rounds):
         for job, registration in plan.cells(backwards=bool(number % 2)):
-            kinds = [("cost", job.cost_ios), ("cost", 2 * job.cost_ios)]
-            kinds += [("events", EVENT_IOS), ("events", 2 * EVENT_IOS)] if number == 0 else []
-            for kind, ios in kinds:
+            pairs = [("cost", job.cost_ios)] + ([("events", EVENT_IOS)] if number == 0 else [])
+            for kind, ios in [(kind, ios * times) for kind, ios in pairs for times in (1, LONG)]:
                 name = f"$RESULTS/{kind}.{job.name}.{registration}.{number + 1}.{ios}"
                 lines.append(shell(job.name, f"{name}.fio.json", registration, f"--number_ios={ios}", "$NULLDEV",
                                    f"meter {name}.json {kind}"))
@@ -140,7 +144,7 @@ def run_boot(boot: Boot, kernel: Path, directory: Path) -> None:
 
 def open_run(plan: Plan, made_of: dict[str, Any]) -> Path:
     """The directory of an interrupted run of the same things, or a new one."""
-    key = record.digest([made_of, dataclasses.asdict(plan)])[:8]
+    key = build.digest(json.dumps([made_of, dataclasses.asdict(plan)]))[:8]
     for started in sorted(RESULTS.glob(f"*-{key}*")):
         if not (started / "run.json").exists():
             progress.say(f"bench: going on with {started.name}")
@@ -172,32 +176,41 @@ def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
             for number in range(1, plan.rounds + 1):
                 path = run / "boots" / f"speed-{mode}-{number}" / f"speed.{job.name}.{registration}.json"
                 sample = fio.sample(fio.parse(path.read_text()))
+                if sample.runtime_ms < plan.runtime_ms:
+                    raise Fault(f"{path} ran for {sample.runtime_ms} ms where {plan.runtime_ms} were asked for")
                 rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number,
                              **dataclasses.asdict(sample)})
     return rows
 
 
-def slope(boot: Path, kind: str, job: Job, registration: str, number: int, ios: int) -> tuple[int, dict[str, float]]:
-    """What the second half of the I/Os took: whatever a run costs besides its I/Os cancels."""
+Meter = dict[str, Any]
+
+
+def pair(boot: Path, kind: str, job: Job, registration: str, number: int, ios: int) -> tuple[int, Meter, Meter]:
+    """The I/Os that the longer run did more, and what the meter read in the shorter and in the longer."""
     counts, meters = [], []
-    for n in (ios, 2 * ios):
+    for n in (ios, LONG * ios):
         name = f"{kind}.{job.name}.{registration}.{number}.{n}"
         counts.append(fio.sample(fio.parse((boot / f"{name}.fio.json").read_text())).ios)
         meters.append(record.read(boot / f"{name}.json"))
     more = counts[1] - counts[0]
-    if more < ios // 2:
-        raise Fault(f"{boot.name}: {job.name} {registration} did {counts} I/Os where {ios} and {2 * ios} were asked for")
-    return more, {key: meters[1][key] - meters[0][key] for key in meters[0] if meters[0][key] is not None}
+    if more < ios:
+        raise Fault(f"{boot.name}: {job.name} {registration} did {counts} I/Os where {ios} and {LONG * ios} were asked for")
+    return more, meters[0], meters[1]
 
 
 def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
+    """Busy time is all time less the turns of the filler, priced by the median calibration of the boot."""
     rows = []
     for mode in plan.modes:
+        boot = run / "boots" / f"cost-{mode}"
+        turn_ns = median(record.read(path)["loop_ns"] for path in boot.glob("cost.*[0-9].json"))
         for job, registration in plan.cells(backwards=False):
             for number in range(1, plan.cost_rounds + 1):
-                more, took = slope(run / "boots" / f"cost-{mode}", "cost", job, registration, number, job.cost_ios)
+                more, short, long = pair(boot, "cost", job, registration, number, job.cost_ios)
+                took = {key: long[key] - short[key] for key in ("wall_ns", "loops", "user_us", "system_us")}
                 rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number, "ios": more,
-                             "instructions_per_io": took["busy_ns"] / 2 / more,
+                             "instructions_per_io": (took["wall_ns"] - took["loops"] * turn_ns) / NS_AN_INSTRUCTION / more,
                              "task_user_ns_per_io": took["user_us"] * 1000 / more,
                              "task_system_ns_per_io": took["system_us"] * 1000 / more})
     return rows
@@ -207,10 +220,11 @@ def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for mode in plan.modes:
         for job, registration in plan.cells(backwards=False):
-            more, took = slope(run / "boots" / f"cost-{mode}", "events", job, registration, 1, EVENT_IOS)
-            rows.append({"mode": mode, "registration": registration, "job": job.name, "ios": more,
-                         **{f"{event}_per_io": took[event] / more if event in took else None for event in EVENTS},
-                         "bytes_per_command": job.block_bytes * more / took["command"]})
+            more, short, long = pair(run / "boots" / f"cost-{mode}", "events", job, registration, 1, EVENT_IOS)
+            per_io = {f"{event}_per_io": None if short[event] is None else (long[event] - short[event]) / more
+                      for event in EVENTS}
+            rows.append({"mode": mode, "registration": registration, "job": job.name, "ios": more, **per_io,
+                         "bytes_per_command": job.block_bytes / per_io["command_per_io"]})
     return rows
 
 

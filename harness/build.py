@@ -3,6 +3,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -43,6 +44,10 @@ def text(*argv: str) -> str:
     if done.returncode:
         raise Fault(f"{' '.join(argv[:3])} failed: {done.stderr.strip()}")
     return done.stdout
+
+
+def digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def compose() -> str:
@@ -98,16 +103,18 @@ def kernel_tree(source: sources.Source) -> Path:
 def kernel(named: str = "", unpatched: bool = False) -> Path:
     """build/bzImage (with the series) or build/bzImage-base (without)."""
     source = sources.kernel(named)
-    made_from = (source.name, "" if unpatched else compose(), CONFIG.read_text(), text("gcc", "--version"))
-    key = hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
+    made_from = {"base": source.name, "series_sha256": None if unpatched else digest(compose()),
+                 "config_sha256": digest(CONFIG.read_text()), "compiler": text("gcc", "--version").splitlines()[0]}
+    key = digest(json.dumps(made_from))[:16]
     product, name = CACHE / "kernel" / key, "bzImage-base" if unpatched else "bzImage"
     if not (product / "bzImage").exists():
         with lock("kernel"):
-            make_kernel(source, unpatched, product)
+            make_kernel(source, made_from, product)
     return link(name, product / "bzImage")
 
 
-def make_kernel(source: sources.Source, unpatched: bool, product: Path) -> None:
+def make_kernel(source: sources.Source, made_from: dict[str, str | None], product: Path) -> None:
+    unpatched = made_from["series_sha256"] is None
     tree = source.tree if unpatched else kernel_tree(source)
     objects = CACHE / "obj" / f"{'base' if unpatched else 'series'}-{source.name}"
     make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc"]
@@ -120,6 +127,7 @@ def make_kernel(source: sources.Source, unpatched: bool, product: Path) -> None:
         fresh.mkdir()
         for origin, name in (("arch/x86/boot/bzImage", "bzImage"), (".config", "config"), ("System.map", "System.map")):
             shutil.copy(objects / origin, fresh / name)
+        (fresh / "made_from.json").write_text(json.dumps(made_from, indent=1) + "\n")
         shutil.rmtree(product, ignore_errors=True)
         fresh.rename(product)
 

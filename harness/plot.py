@@ -85,8 +85,8 @@ def figure(record: Row, name: str, title: str, unit: str, draw: Any, directory: 
     jobs = record["plan"]["jobs"]
     columns = min(len(jobs), 3)
     shape = (-(-len(jobs) // columns), columns)
-    drawing, grid = plt.subplots(*shape, figsize=(3.6 * columns, 2.6 * shape[0] + 0.9), squeeze=False,
-                                 layout="constrained")
+    height = 2.6 * shape[0] + 1.0
+    drawing, grid = plt.subplots(*shape, figsize=(max(3.6 * columns, 6), height), squeeze=False)
     numbers: list[Row] = []
     for axes, job in zip(grid.flat, jobs):
         numbers += draw(axes, job)
@@ -95,9 +95,10 @@ def figure(record: Row, name: str, title: str, unit: str, draw: Any, directory: 
     for axes in grid[:, 0]:
         axes.set_ylabel(unit)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    drawing.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
     accel = "/".join(record["accel"]).upper()
     drawing.suptitle(f"{title}\n{accel} emulation, not hardware; run {record['id']}", fontsize=10)
+    drawing.tight_layout(rect=(0, 0.3 / height, 1, 1))
     save(drawing, numbers, directory / name)
 
 

@@ -2,7 +2,6 @@
 """What made a run and what it gave: provenance, and run.json (schema in results/README.md)."""
 
 import datetime
-import hashlib
 import json
 import os
 import platform
@@ -11,10 +10,21 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from . import build, guest, sources
+from . import guest, sources
 from .paths import BUILD, ROOT
 
 SCHEMA = 1
+
+
+def write(path: Path, value: Any) -> None:
+    """In one step, so that a file that exists is whole."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(value, indent=1) + "\n")
+    fresh.replace(path)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def git(*arguments: str) -> str:
@@ -35,12 +45,11 @@ def kernel_release(bzimage: Path) -> str:
 
 def made_of(kernel: Path) -> dict[str, Any]:
     """What decides the numbers: two runs with equal values here may be compared."""
-    config = kernel.resolve().parent / "config"
+    made_from = kernel.resolve().parent / "made_from.json"  # beside a kernel that we built
     return {
         "kernel": {"release": kernel_release(kernel), "bzimage_sha256": sources.sha256(kernel),
-                   "base": sources.base()["version"],
-                   "series_sha256": hashlib.sha256(build.compose().encode()).hexdigest(),
-                   "config_sha256": sources.sha256(config) if config.exists() else None},
+                   "version": sources.base()["version"],
+                   "made_from": read(made_from) if made_from.exists() else None},
         "engine_sha256": sources.sha256(BUILD / "dmabuf.so"),
         "fio": {"version": sources.FIO_VERSION, "sha256": sources.sha256(BUILD / "fio")},
         "jobs_sha256": {path.name: sources.sha256(path) for path in sorted((ROOT / "jobs").iterdir())},
@@ -54,18 +63,3 @@ def circumstances() -> dict[str, Any]:
     return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain")),
             "qemu": version, "host_cpu": host_cpu(), "host_cpus": os.cpu_count(), "host_kernel": platform.release()}
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def write(path: Path, value: Any) -> None:
-    """In one step, so that a file that exists is whole."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value, indent=1) + "\n")
-    fresh.replace(path)
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
