@@ -8,15 +8,52 @@ HARNESS = @exec setpriv --pdeathsig TERM /usr/bin/python3 -m harness
 quote = '$(subst ','\'',$(value $(1)))'
 option = $(if $(value $(1)),--$(2)=$(call quote,$(1)))
 flag = $(if $(filter-out 0,$($(1))),--$(2))
+KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
+FIO_FROM = $(call option,FIO_SRC,fio-src)
+IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
 
-guest-run: ## MODE= CMD= FILES= run one command in a guest (also KERNEL= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= APPEND= QEMU_EXTRA= KEEP=)
-	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,FILES,files) $(call option,KERNEL,kernel) \
-	  $(call option,DISK,disk) $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) \
-	  $(call option,SMP,smp) $(call option,TIMEOUT,timeout) $(call option,APPEND,append) \
-	  $(call option,QEMU_EXTRA,qemu-extra) $(call option,KEEP,keep) -- $(call quote,CMD)
+bench: ## compare registrations in every IOMMU mode (BENCH=short JOBS= REGISTRATIONS= MODES= KERNEL=)
+	$(HARNESS) bench $(if $(filter short,$(BENCH)),--short) $(call option,JOBS,jobs) $(call option,MODES,modes) \
+	  $(call option,REGISTRATIONS,registrations) $(IMAGE) $(FIO_FROM)
+
+test: ## host tests, series checks, guest tests in every mode, a short bench
+	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
+
+guest-run: ## run CMD= in a guest (MODE= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
+	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
+	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
+	  $(call option,TIMEOUT,timeout) $(call option,APPEND,append) $(call option,QEMU_EXTRA,qemu-extra) \
+	  $(call option,KEEP,keep) -- $(call quote,CMD)
+
+plot: ## draw table and figures of RUN= again
+	$(HARNESS) plot $(call quote,RUN)
+
+deps: ## install the Debian packages that are missing
+	$(HARNESS) deps
+
+sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
+	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
+
+kernel: ## build the patched kernel: build/bzImage (UNPATCHED=1: build/bzImage-base)
+	$(HARNESS) kernel $(KERNEL_FROM) $(call flag,UNPATCHED,unpatched)
+
+kernel-tree: ## a git worktree of the series to develop in: build/linux
+	$(HARNESS) kernel-tree $(KERNEL_FROM)
+
+kernel-export: ## split its commits back into kernel/series and kernel/overlay
+	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
+
+kernel-check: ## round trip of the series, checkpatch over it
+	$(HARNESS) kernel-check $(KERNEL_FROM)
+
+engine: ## build fio, the engine and the guest's programs into build/
+	$(HARNESS) engine $(FIO_FROM)
+
+clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
+	@rm -rf build
 
 help: ## this text
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: guest-run help
+.PHONY: bench test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine clean help
 .DEFAULT_GOAL := help

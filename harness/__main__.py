@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from . import build, deps, fault, fio, guest, sources
+from . import bench, build, claims, deps, fault, fio, guest, record, sources, suite
 from .modes import MODES
 
 
@@ -36,6 +36,17 @@ def kernel(args: argparse.Namespace) -> int:
     return 0
 
 
+def kernel_tree(args: argparse.Namespace) -> int:
+    deps.install()
+    return build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", args.out)
+
+
+def kernel_check(args: argparse.Namespace) -> int:
+    deps.install()
+    base = str(sources.kernel(args.kernel_src).tree)
+    return max(build.series(verb, "--base", base) for verb in ("check", "checkpatch"))
+
+
 def engine(args: argparse.Namespace) -> int:
     deps.install()
     build.engine(args.fio_src)
@@ -57,26 +68,41 @@ def guest_run(args: argparse.Namespace) -> int:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
 
-def bench(args: argparse.Namespace) -> int:
-    bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
-    from . import bench, claims, plot, record, table  # numpy, scipy and matplotlib may have just been installed
+# plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
+def compare(plan: bench.Plan, bzimage: Path) -> bool:
+    """Measure, record, print and draw; do the claims hold?"""
+    from . import plot, table
 
-    plan = bench.SHORT if args.short else bench.Plan()
-    plan = dataclasses.replace(plan, **{name: tuple(getattr(args, name).split()) for name in
-                                        ("jobs", "registrations", "modes") if getattr(args, name)})
     run = bench.measure(plan, bzimage)
     result = bench.collect(run, plan, bzimage)
     record.write(run / "run.json", result)
     (run / "table.txt").write_text(table.render(result))
     plot.draw(result, run)
     print(f"\n{table.render(result)}\nrecords and figures: {run}")
-    return 0 if all(claim.holds for claim in claims.claims(result)) else 1
+    return all(claim.holds for claim in claims.claims(result))
+
+
+def bench_run(args: argparse.Namespace) -> int:
+    chosen = {name: tuple(getattr(args, name).split()) for name in ("jobs", "registrations", "modes")
+              if getattr(args, name)}
+    for name, known in (("jobs", bench.JOBS), ("registrations", fio.REGISTRATIONS), ("modes", MODES)):
+        if unknown := set(chosen.get(name, ())) - set(known):
+            raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
+    bzimage = chosen_kernel(args)
+    build.engine(args.fio_src)
+    return 0 if compare(dataclasses.replace(bench.SHORT if args.short else bench.Plan(), **chosen), bzimage) else 1
+
+
+def test(args: argparse.Namespace) -> int:
+    deps.install()
+    tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage))
+    print(tally)
+    return 1 if tally.failed else 0
 
 
 def redraw(args: argparse.Namespace) -> int:
     deps.install()
-    from . import plot, record, table
+    from . import plot, table
 
     path = Path(args.run) / "run.json"
     if not path.exists():
@@ -108,6 +134,9 @@ def parser() -> argparse.ArgumentParser:
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build the patched kernel").add_argument(
         "--unpatched", action="store_true", help="build/bzImage-base, without the series")
+    verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
+        "out", nargs="?", default=str(guest.BUILD / "linux"), help="where (default: build/linux)")
+    verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
     run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
@@ -127,12 +156,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
 
-    compare = verb("bench", bench, (which, kernel_source, fio_source), help="compare registrations in every mode")
-    compare.add_argument("--short", action="store_true", help="two jobs, two rounds: a check more than a measurement")
-    compare.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
-    compare.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
-    compare.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
+    measure.add_argument("--short", action="store_true", help="two jobs, two rounds: a check more than a measurement")
+    measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
+    measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
+    measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
 
+    verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, short bench")
     verb("plot", redraw, help="draw a run's table and figures again").add_argument("run", metavar="RUN")
     return top
 

@@ -54,6 +54,11 @@ def compose() -> str:
     return text(sys.executable, str(SERIES), "compose")
 
 
+def series(verb: str, *arguments: str) -> int:
+    """Run a verb of the composer, its output for the user to read."""
+    return subprocess.run([sys.executable, str(SERIES), verb, *arguments], cwd=ROOT).returncode
+
+
 def link(name: str, target: Path) -> Path:
     """build/NAME is what is current; it changes in one step."""
     BUILD.mkdir(exist_ok=True)

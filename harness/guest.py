@@ -107,7 +107,7 @@ def base_files() -> dict[str, Path | bytes]:
     here = Path(__file__).parent / "guest"
     files: dict[str, Path | bytes] = {"/init": here / "init.sh", "/bin/busybox": Path("/bin/busybox")}
     built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
-             "/tests/run.sh": ROOT / "tests/kernel/run.sh"}
+             "/tests/run.sh": ROOT / "tests/kernel/run.sh", "/tests/engine.sh": ROOT / "tests/engine/guest.sh"}
     built |= {f"/tests/{path.name}": path for path in (BUILD / "tests").glob("*") if os.access(path, os.X_OK)}
     built |= {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
     return files | {name: path for name, path in built.items() if path.is_file()}
@@ -229,4 +229,5 @@ def boot(spec: Spec, sink: BinaryIO, keep: Path) -> Outcome:
                     shutil.copy(run / name, keep / name)
         status, observed = judge(spec, run, ended, returncode)
         unpack(run / "results", keep)
-        return Outcome(status, observed, tuple(argv), (run / "console").read_text(errors="replace"), keep)
+        shown = tuple(word.replace(directory, "RUN").replace(str(spec.kernel), "bzImage") for word in argv)
+        return Outcome(status, observed, shown, (run / "console").read_text(errors="replace"), keep)

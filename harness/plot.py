@@ -71,7 +71,7 @@ def stacks(axes: Axes, record: Row, job: str) -> list[Row]:
                 axes.bar(x, height, width * 0.92, bottom=base, color=colour, hatch=hatch, edgecolor="white",
                          label=name if not at and not index else None)
                 base += height
-            axes.annotate(f"{registration}\n{base:.2g}", (x, base), ha="center", va="bottom", fontsize=7)
+            axes.annotate(f"{registration}\n{base:.3g}", (x, base), ha="center", va="bottom", fontsize=7)
             numbers.append({key: row[key] for key in ("job", "mode", "registration", "map_per_io", "unmap_per_io",
                                                        "flush_per_io", "command_per_io", "bytes_per_command")})
     axes.set_title(job)

@@ -107,6 +107,9 @@ def kernel_from_debian(pin: dict[str, str]) -> Source:
 
 
 def kernel_from_upstream(pin: dict[str, str]) -> Source:
+    source = Source(CACHE / "src" / f"linux-{pin['version']}-upstream", f"{pin['version']}-upstream")
+    if source.tree.exists():
+        return source
     path = pin["upstream-tarball"]
     name, directory = Path(path).name, CACHE / "dl"
     directory.mkdir(parents=True, exist_ok=True)
@@ -117,7 +120,9 @@ def kernel_from_upstream(pin: dict[str, str]) -> Source:
     if not published or sha256(directory / name) != published[1]:
         (directory / name).unlink()
         raise Fault(f"{name} does not have its published checksum: fetch it again, or name a source with KERNEL_SRC=")
-    return Source(extract(directory / name, f"linux-{published[1][:16]}"), published[1][:16])
+    extract(directory / name, source.tree.name)
+    (directory / name).unlink()
+    return source
 
 
 def kernel_from_user(named: Path, pin: dict[str, str]) -> Source:

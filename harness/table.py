@@ -28,7 +28,7 @@ def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[s
             fields = [format(stats.median(each).value, form) for each in values]
             if pair:
                 ratio = stats.ratio(values[-1], values[-2])
-                fields += [f"{ratio.value:.3f}", f"{ratio.low:.2f}..{ratio.high:.2f}", str(ratio.n)]
+                fields += [f"{ratio.value:.3f}", f"{ratio.low:.2f}..{ratio.high:.2f}" if ratio.n > 1 else "-", str(ratio.n)]
             text.append(line(mode, *fields))
     return text
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole test suite, cheapest first, with one count at the end."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build, guest, progress, sources
+from .fault import Fault
+from .modes import MODES, Mode
+from .paths import BUILD, ROOT
+
+POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
+HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
+# The exit status tells a suite that broke off from one that failed.
+GUEST_TESTS = "/tests/run.sh; kernel=$?; /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
+
+
+@dataclass(frozen=True)
+class Tally:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def ktap(text: str) -> Tally:
+    """Every test point at every level: a program's own line says that it ended well in a quiet kernel."""
+    points = list(POINT.finditer(text))
+    failed = sum(1 for point in points if point[1])
+    skipped = sum(1 for point in points if point[2] and not point[1])
+    return Tally(len(points) - failed - skipped, failed, skipped)
+
+
+def junit(path: Path) -> Tally:
+    suites = xml.etree.ElementTree.parse(path).getroot().iter("testsuite")
+    counts = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+    failed = sum(count["failures"] + count["errors"] for count in counts)
+    skipped = sum(count["skipped"] for count in counts)
+    return Tally(sum(count["tests"] for count in counts) - failed - skipped, failed, skipped)
+
+
+def host_tests() -> Tally:
+    report = BUILD / "pytest.xml"
+    report.unlink(missing_ok=True)
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}",
+                    *(name for name in HOST_TESTS if (ROOT / name).exists())], cwd=ROOT)
+    return junit(report) if report.exists() else Tally(failed=1)
+
+
+def series_check(verb: str, base: Path) -> Tally:
+    return Tally(failed=1) if build.series(verb, "--base", str(base)) else Tally(passed=1)
+
+
+def guest_tests(mode: Mode, kernel: Path) -> Tally:
+    """Both suites in one boot; what failed or was skipped is shown, all of it is kept."""
+    keep = BUILD / "test" / mode.name
+    keep.mkdir(parents=True, exist_ok=True)
+    broken = False
+    try:
+        with (keep / "out.txt").open("wb") as out:
+            spec = guest.Spec(kernel=kernel, mode=mode, command=GUEST_TESTS, memory="4G", timeout=1200)
+            broken = guest.boot(spec, out, keep).status != 0
+    except Fault as fault:
+        broken = True
+        progress.say(f"{fault}")
+    said = (keep / "out.txt").read_text(errors="replace")
+    for line in said.splitlines():
+        if re.match(r" *not ok |.*# SKIP", line):
+            progress.say(f"  {line.strip()}")
+    tally = ktap(said)
+    if broken and not tally.failed:
+        progress.say(f"  the tests broke off; {keep / 'out.txt'} ends in:\n{guest.tail(said, 8)}")
+        tally += Tally(failed=1)
+    return tally
+
+
+def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
+    """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
+    build.engine(fio_source)
+    base = sources.kernel(kernel_source).tree
+    total = Tally()
+
+    def step(title: str, tally: Callable[[], Tally]) -> None:
+        nonlocal total
+        progress.say(f"== {title}")
+        got = tally()
+        total += got
+        progress.say(f"== {title}: {got}")
+
+    step("host tests", host_tests)
+    step("series round trip", lambda: series_check("check", base))
+    step("checkpatch", lambda: series_check("checkpatch", base))
+    kernel = build.kernel(kernel_source)
+    for mode in MODES.values():
+        step(f"guest tests, {mode.name}", lambda: guest_tests(mode, kernel))
+    step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
+    return total

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From specification to QEMU's arguments, and from what a boot left to its verdict: no VM."""
+
+import dataclasses
+import io
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import guest
+from harness.fault import Fault, LostGuest, Splat, TimedOut, WrongMode
+from harness.modes import MODES
+
+SPEC = guest.Spec(kernel=Path("bzImage"), mode=MODES["strict"], command="true")
+CLEAN = "[    1.0] harness: start\n[    2.0] harness: end\n"
+
+
+@pytest.fixture(autouse=True)
+def no_kvm(monkeypatch):
+    monkeypatch.setattr(guest.os, "access", lambda *_: False)
+
+
+def argv(**changes):
+    return guest.qemu_argv(dataclasses.replace(SPEC, **changes), Path("/run"), 9)
+
+
+def test_golden(data):
+    assert "\n".join(argv()) + "\n" == (data / "qemu-argv.txt").read_text()
+
+
+def test_the_iommu_comes_before_what_it_translates_for():
+    words = argv()
+    assert [word.split(",")[0] for word in words if word.startswith(("intel-iommu", "nvme,"))] == [
+        "intel-iommu", "nvme", "nvme", "nvme"]
+    assert "caching-mode=off" in words[words.index("-device") + 1]
+
+
+@pytest.mark.parametrize("mode, wanted", (("strict", "iommu.passthrough=0 iommu.strict=1"),
+                                          ("lazy", "iommu.passthrough=0 iommu.strict=0"),
+                                          ("passthrough", "iommu.passthrough=1")))
+def test_modes_are_kernel_arguments(mode, wanted):
+    words = argv(mode=MODES[mode])
+    assert wanted in words[words.index("-append") + 1]
+
+
+def test_instruction_clock_is_one_processor_in_one_thread():
+    words = argv(icount=True, cpus=4)
+    assert words[words.index("-icount") + 1] == "shift=1,sleep=off"
+    assert words[words.index("-smp") + 1] == "1"
+    assert words[words.index("-accel") + 1] == "tcg,thread=single"
+
+
+def test_an_image_is_not_written_unless_told_to(tmp_path):
+    image = tmp_path / "disk,1"
+    image.write_bytes(b"\0" * 512)
+    def drive(**changes):
+        return next(word for word in argv(disk=str(image), **changes) if "id=data," in word)
+    assert drive().endswith("format=raw,snapshot=on")
+    assert drive(disk_write=True).endswith("snapshot=off")
+    assert "disk,,1" in drive()
+    image.write_bytes(b"QFI\xfb" + b"\0" * 508)
+    assert "format=qcow2" in drive()
+
+
+def test_variables_name_disks_by_serial():
+    assert b"DEV=data " in guest.environment(SPEC)
+    assert b"DEV=null " in guest.environment(dataclasses.replace(SPEC, disk="null"))
+
+
+@pytest.mark.parametrize("changes, says", (
+    ({"command": " "}, "CMD="),
+    ({"kernel": Path("/nonexistent")}, "KERNEL="),
+    ({"disk": "/nonexistent"}, "DISK="),
+    ({"disk": "12"}, "DISK="),
+))
+def test_bad_input_is_one_sentence(tmp_path, changes, says):
+    kernel = tmp_path / "bzImage"
+    kernel.touch()
+    with pytest.raises(Fault, match=says) as fault:
+        guest.prepare(dataclasses.replace(SPEC, **({"kernel": kernel} | changes)), tmp_path)
+    assert "\n" not in str(fault.value)
+
+
+def test_files_have_places(tmp_path):
+    (tmp_path / "d/e").mkdir(parents=True)
+    (tmp_path / "d/e/f").touch()
+    (tmp_path / "g").touch()
+    assert guest.user_files(f"{tmp_path}/d {tmp_path}/g=/opt/h") == {
+        "/root/d/e/f": tmp_path / "d/e/f", "/opt/h": tmp_path / "g"}
+
+
+@pytest.mark.parametrize("words", ("/nonexistent", "/etc/hostname=here"))
+def test_bad_files(words):
+    with pytest.raises(Fault, match="FILES"):
+        guest.user_files(words)
+
+
+def judged(run, status="mode DMA\nmode DMA\nmode DMA\nexit 0\n", console=CLEAN, ended=True, returncode=0, stderr=""):
+    for name, text in (("status", status), ("console", console), ("stderr", stderr)):
+        (run / name).write_text(text)
+    return guest.judge(SPEC, run, ended, returncode)
+
+
+def test_a_status_comes_back(tmp_path):
+    assert judged(tmp_path) == (0, ("DMA", "DMA", "DMA"))
+    assert judged(tmp_path, status="mode DMA\nexit 77\n") == (77, ("DMA",))
+
+
+@pytest.mark.parametrize("fault, left", (
+    (WrongMode, {"status": "mode DMA-FQ\n"}),
+    (WrongMode, {"status": "mode DMA\nmode none\n"}),
+    (Splat, {"console": CLEAN + "[ 3.0] WARNING: CPU: 0 PID: 1 at x.c:1\n"}),
+    (Splat, {"console": CLEAN + "[ 3.0] BUG: KASAN: x\n", "status": "", "ended": False}),
+    (TimedOut, {"console": "[ 1.0] harness: start\n", "status": "mode DMA\n", "ended": False}),
+    (LostGuest, {"console": "[ 1.0] harness: start\n[ 2.0] Kernel panic - not syncing\n", "status": "mode DMA\n"}),
+    (LostGuest, {"status": "mode DMA\n"}),
+    (LostGuest, {"console": "[ 1.0] harness: start\n"}),
+    (Fault, {"console": "", "status": "", "returncode": 1, "stderr": "qemu: -bogus: invalid option"}),
+))
+def test_each_way_to_fail_is_its_own(tmp_path, fault, left):
+    with pytest.raises(Fault) as caught:
+        judged(tmp_path, **left)
+    assert type(caught.value) is fault
+
+
+def test_the_statuses_differ():
+    assert len({fault.status for fault in (Fault, WrongMode, TimedOut, Splat, LostGuest)}) == 5
+
+
+def test_output_streams_until_the_end_or_the_deadline():
+    read, write = os.pipe()
+    os.write(write, b"so far")
+    sink = io.BytesIO()
+    assert not guest.pump(read, sink, time.monotonic() + 0.05)
+    assert sink.getvalue() == b"so far"
+    os.write(write, b" and more")
+    os.close(write)
+    assert guest.pump(read, sink, time.monotonic() + 5)
+    assert sink.getvalue() == b"so far and more"
+    os.close(read)
