@@ -6,11 +6,13 @@ import dataclasses
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import bench, build, claims, deps, fault, fio, guest, record, sources, suite
 from .modes import MODES
+from .paths import BUILD
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,15 +119,16 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="harness", description=__doc__)
     verbs = top.add_subparsers(metavar="VERB", required=True)
 
-    kernel_source = argparse.ArgumentParser(add_help=False)
+    kernel_source = Parser(add_help=False)
     kernel_source.add_argument("--kernel-src", default="", metavar="PATH",
                                help="a pristine kernel tree or tarball, instead of the one in kernel/BASE")
-    fio_source = argparse.ArgumentParser(add_help=False)
+    fio_source = Parser(add_help=False)
     fio_source.add_argument("--fio-src", default="", metavar="DIR", help="a fio source tree to build in")
-    which = argparse.ArgumentParser(add_help=False)
+    which = Parser(add_help=False)
     which.add_argument("--kernel", default="", metavar="BZIMAGE", help="another kernel than ours")
 
-    def verb(name: str, function, parents=(), **text: object) -> argparse.ArgumentParser:
+    def verb(name: str, function: Callable[[argparse.Namespace], int], parents: Iterable[Parser] = (),
+             **text: Any) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, parents=list(parents), **text)
         added.set_defaults(verb=function)
         return added
@@ -135,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     verb("kernel", kernel, (kernel_source,), help="build the patched kernel").add_argument(
         "--unpatched", action="store_true", help="build/bzImage-base, without the series")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
-        "out", nargs="?", default=str(guest.BUILD / "linux"), help="where (default: build/linux)")
+        "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
@@ -171,7 +174,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         args = parser().parse_args()
-        return args.verb(args)
+        status: int = args.verb(args)
+        return status
     except fault.Fault as error:
         print(f"harness: {error}", file=sys.stderr)
         return error.status

@@ -128,8 +128,12 @@ def run_boot(boot: Boot, kernel: Path, directory: Path) -> None:
     spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G",
                       timeout=120 + 6 * boot.seconds)
     start = time.monotonic()
-    with (directory / "out.txt").open("wb") as out:
-        outcome = guest.boot(spec, out, directory)
+    try:
+        with (directory / "out.txt").open("wb") as out:
+            outcome = guest.boot(spec, out, directory)
+    except Fault as fault:
+        said = guest.tail((directory / "out.txt").read_text(errors="replace"), 5)
+        raise type(fault)(f"{boot.name}: {fault}\nits output ends in: {said}") from fault
     (directory / "console").rename(directory / "dmesg.txt")
     (directory / "stderr").unlink()
     said = (directory / "out.txt").read_text(errors="replace")
@@ -221,7 +225,7 @@ def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     for mode in plan.modes:
         for job, registration in plan.cells(backwards=False):
             more, short, long = pair(run / "boots" / f"cost-{mode}", "events", job, registration, 1, EVENT_IOS)
-            per_io = {f"{event}_per_io": None if short[event] is None else (long[event] - short[event]) / more
+            per_io: dict[str, Any] = {f"{event}_per_io": None if short[event] is None else (long[event] - short[event]) / more
                       for event in EVENTS}
             rows.append({"mode": mode, "registration": registration, "job": job.name, "ios": more, **per_io,
                          "bytes_per_command": job.block_bytes / per_io["command_per_io"]})

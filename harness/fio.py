@@ -39,9 +39,10 @@ def parse(text: str) -> dict[str, Any]:
     if start < 0:
         raise Fault(f"fio wrote no JSON: {text.strip()[-300:] or 'nothing at all'}")
     try:
-        return json.JSONDecoder().raw_decode(text[start:])[0]
+        report: dict[str, Any] = json.JSONDecoder().raw_decode(text[start:])[0]
     except json.JSONDecodeError as error:
         raise Fault(f"fio's JSON is cut short: {error}") from error
+    return report
 
 
 def sample(report: dict[str, Any]) -> Sample:

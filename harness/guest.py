@@ -158,7 +158,8 @@ def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[b
     """QEMU dies with us, however we die."""
     with (run / "stderr").open("wb") as stderr:
         process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,))
+                                   stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,),
+                                   start_new_session=True)  # ^C is for us to handle
     try:
         yield process
     finally:

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from scipy.stats import binom, bootstrap
@@ -33,7 +34,7 @@ def median(values: Sequence[float]) -> Estimate:
 
 def ratio(after: Sequence[float], before: Sequence[float]) -> Estimate:
     """Ratio of medians with a percentile bootstrap interval; runs are the unit, the seed is fixed."""
-    def statistic(x: numpy.ndarray, y: numpy.ndarray, axis: int = -1) -> numpy.ndarray:
+    def statistic(x: Any, y: Any, axis: int = -1) -> Any:
         return numpy.median(x, axis=axis) / numpy.median(y, axis=axis)
 
     value = float(statistic(numpy.asarray(after), numpy.asarray(before)))

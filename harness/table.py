@@ -17,7 +17,7 @@ def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[s
     """Per job and mode: the median of each registration, then the last over the one before it, with its interval."""
     plan = record["plan"]
     registrations = plan["registrations"]
-    text = []
+    text: list[str] = []
     for job in plan["jobs"]:
         pair = f"{registrations[-1]}/{registrations[-2]}" if len(registrations) > 1 else ""
         text.append(line("", *registrations, pair, "95 % CI", "n") if not text else "")

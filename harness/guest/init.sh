@@ -60,7 +60,7 @@ for pair in $DISKS; do
 done
 
 if [ -z "$wrong" ]; then
-	cd /root
+	cd /root || poweroff -f
 	sh /harness/command </dev/null >"$out" 2>&1
 	code=$?
 	tar -c -C /results . >"$results"
