@@ -125,7 +125,7 @@ def boots(plan: Plan) -> Iterator[Boot]:
 def run_boot(boot: Boot, kernel: Path, directory: Path) -> None:
     """Run one boot and leave boot.json, which says that the directory is complete."""
     directory.mkdir(parents=True, exist_ok=True)
-    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G",
+    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G", cpus=1,
                       timeout=120 + 6 * boot.seconds)
     start = time.monotonic()
     try:

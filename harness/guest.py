@@ -79,12 +79,12 @@ def blockdev(spec: Spec, name: str, run: Path) -> list[str]:
 
 def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     """The whole machine.  Pure but for a look at /dev/kvm and at an image's first bytes."""
+    # Before 8.1, processors in threads of their own may run stale code where the kernel patches itself.
     accel = accelerator(spec)
-    tcg = f"tcg,thread={'single' if spec.icount else 'multi'}"
     cpus = 1 if spec.icount else spec.cpus
     argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,i8042=off" + (",kernel-irqchip=split" if accel == "kvm" else ""),
-            "-accel", tcg if accel == "tcg" else "kvm",
+            "-accel", "tcg,thread=single" if accel == "tcg" else "kvm",
             "-cpu", "max" if accel == "tcg" else "host", "-smp", str(cpus), "-m", spec.memory,
             *spec.iommu.device,  # before the devices that it translates for
             "-kernel", str(spec.kernel), "-initrd", str(run / "initrd"),
