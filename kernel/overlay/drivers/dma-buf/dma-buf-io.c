@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * File I/O straight into and out of registered dma-bufs: the layer between
+ * those who submit (io_uring), the files that offer it (block devices) and the
+ * drivers that do the DMA (NVMe).
+ *
+ * Objects
+ *
+ *   A *context* is the registration of one dma-buf for one file. It holds the
+ *   dma-buf, a dynamic attachment to the device behind the file, and the file.
+ *   A *map* is one generation of the context's DMA mapping. A context has at
+ *   most one; it is made at registration, taken away by the exporter
+ *   (invalidation), and made anew by the next request that may sleep.
+ *
+ * States of a context
+ *
+ *   mapped   ->map set       requests take references on the map
+ *   unmapped ->map NULL      the next request that may sleep makes a map
+ *   revoked  ->revoked set   for good: the device is gone; I/O gets -ENODEV
+ *
+ *   mapped -> unmapped   exporter calls invalidate_mappings
+ *   unmapped -> mapped   dma_buf_io_make_map()
+ *   either -> revoked    dma_buf_io_revoke_dev()
+ *
+ * Lifetime of a map
+ *
+ *   A request takes a reference at import and drops it when the device has
+ *   finished with the memory, in whatever context it completes; it is never
+ *   left to task work, so an exporter never waits for user space to be
+ *   scheduled. A request that is put aside (for a worker, for a retry) holds no
+ *   reference.
+ *
+ *   Teardown runs under the reservation lock: unpublish the map, kill its
+ *   reference count, wait for it to drain, unmap. Nothing is deferred: when
+ *   invalidate_mappings returns, no DMA is going on and the exporter's mapping
+ *   has been returned. Hence there is no fence, no worker, and no second
+ *   generation beside the one that dies.
+ *
+ *   The map is freed without a further grace period because
+ *   1. readers find it and try to take a reference in one RCU section,
+ *   2. it is unpublished before the count is killed, and
+ *   3. a killed percpu_ref cannot reach zero before a grace period has passed,
+ *   so whoever saw the pointer has left its section when the wait ends.
+ *
+ * What the wait for draining is bounded by
+ *
+ *   Requests that hold a reference are with the block layer or the device. The
+ *   device's own timeout handling ends them (NVMe: I/O timeout, abort timeout,
+ *   controller reset). They need neither the reservation lock nor a lock of
+ *   the submitter to complete.
+ *
+ * Lock order
+ *
+ *   submitter's locks (uring_lock) -> dma_buf_io_dev.lock -> reservation lock
+ *
+ *   The invalidation callback is entered with the reservation lock and takes no
+ *   other.
+ */
+#include <linux/device.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-buf-io.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+static void dma_buf_io_map_drained(struct percpu_ref *refs)
+{
+	struct dma_buf_io_map *map =
+		container_of(refs, struct dma_buf_io_map, refs);
+
+	complete(&map->drained);
+}
+
+/* The exporter may be wrong or worse: believe nothing of what it returns. */
+static int dma_buf_io_check_sgt(struct sg_table *sgt, size_t size)
+{
+	struct scatterlist *sg;
+	u64 total = 0;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (check_add_overflow(total, (u64)sg_dma_len(sg), &total))
+			return -EINVAL;
+	return total == size ? 0 : -EINVAL;
+}
+
+static void dma_buf_io_fill_bvecs(struct dma_buf_io_map *map, size_t size)
+{
+	struct bio_vec *bv;
+
+	for (bv = map->bvecs; size; bv++) {
+		unsigned int len = min_t(size_t, size,
+					 1UL << DMA_BUF_IO_BVEC_SHIFT);
+
+		bvec_set_page(bv, NULL, len, 0);
+		size -= len;
+	}
+}
+
+/* The live map, made if there is none. */
+static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_resv *resv = ctx->dmabuf->resv;
+	struct dma_buf_io_dev *dev = ctx->dev;
+	struct dma_buf_io_map *map;
+	struct sg_table *sgt;
+	long ret;
+
+	dma_resv_assert_held(resv);
+
+	if (ctx->revoked)
+		return ERR_PTR(-ENODEV);
+	map = rcu_dereference_protected(ctx->map, dma_resv_held(resv));
+	if (map)
+		return map;
+
+	sgt = dma_buf_map_attachment(ctx->attach, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sgt))
+		return ERR_CAST(sgt);
+
+	/*
+	 * Dynamic importers obey write fences (struct dma_buf, ->resv), those of
+	 * a move that mapping has just started included. No new ones appear
+	 * while the lock is held.
+	 */
+	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_WRITE, true,
+				    MAX_SCHEDULE_TIMEOUT);
+	if (ret < 0)
+		goto err_unmap_attachment;
+
+	ret = dma_buf_io_check_sgt(sgt, ctx->dmabuf->size);
+	if (ret)
+		goto err_unmap_attachment;
+
+	map = dev->ops->map(dev, sgt, ctx->dmabuf->size);
+	if (IS_ERR(map)) {
+		ret = PTR_ERR(map);
+		goto err_unmap_attachment;
+	}
+
+	ret = percpu_ref_init(&map->refs, dma_buf_io_map_drained, 0,
+			      GFP_KERNEL);
+	if (ret)
+		goto err_unmap;
+	init_completion(&map->drained);
+	map->sgt = sgt;
+	dma_buf_io_fill_bvecs(map, ctx->dmabuf->size);
+	rcu_assign_pointer(ctx->map, map);
+	return map;
+
+err_unmap:
+	dev->ops->unmap(dev, map);
+err_unmap_attachment:
+	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+	return ERR_PTR(ret);
+}
+
+/*
+ * Take the map away, after which no DMA is going on. @idle says that no request
+ * can hold a reference or be about to take one, so that nothing need be waited
+ * for.
+ */
+static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
+{
+	struct dma_resv *resv = ctx->dmabuf->resv;
+	struct dma_buf_io_map *map;
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(resv);
+	might_sleep();
+
+	map = rcu_replace_pointer(ctx->map, NULL, dma_resv_held(resv));
+	if (!map)
+		return;
+
+	if (!idle) {
+		percpu_ref_kill(&map->refs);
+		wait_for_completion(&map->drained);
+	}
+	percpu_ref_exit(&map->refs);
+
+	sgt = map->sgt;
+	ctx->dev->ops->unmap(ctx->dev, map);
+	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+}
+
+static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
+{
+	dma_buf_io_unmap(attach->importer_priv, false);
+}
+
+static const struct dma_buf_attach_ops dma_buf_io_attach_ops = {
+	.allow_peer2peer	= true,
+	.invalidate_mappings	= dma_buf_io_invalidate,
+};
+
+/* Revoke @ctx for good; later calls find nothing to do. */
+static void dma_buf_io_detach(struct dma_buf_io_ctx *ctx, bool idle)
+{
+	lockdep_assert_held(&ctx->dev->lock);
+
+	if (!ctx->attach)
+		return;
+
+	dma_resv_lock(ctx->dmabuf->resv, NULL);
+	dma_buf_io_unmap(ctx, idle);
+	ctx->revoked = true;
+	dma_resv_unlock(ctx->dmabuf->resv);
+
+	dma_buf_detach(ctx->dmabuf, ctx->attach);
+	ctx->attach = NULL;
+}
+
+/**
+ * dma_buf_io_init_dev - make a device ready for contexts
+ * @dev: embedded in the driver's structure
+ * @dma_dev: the device that does the DMA
+ * @ops: the driver's
+ *
+ * Undo with dma_buf_io_revoke_dev() before the driver lets go of @dma_dev.
+ */
+void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
+			 const struct dma_buf_io_dev_ops *ops)
+{
+	dev->dev = dma_dev;
+	dev->ops = ops;
+	mutex_init(&dev->lock);
+	INIT_LIST_HEAD(&dev->ctxs);
+	dev->gone = false;
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_init_dev, "DMA_BUF");
+
+/**
+ * dma_buf_io_revoke_dev - revoke all contexts of a device for good
+ * @dev: the device, which is going away
+ *
+ * Contexts stay registered but have no attachment any more; I/O to them fails
+ * with -ENODEV, and attaching a new one does too.
+ *
+ * Context: may sleep; the driver must have ended all requests.
+ */
+void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev)
+{
+	struct dma_buf_io_ctx *ctx;
+
+	mutex_lock(&dev->lock);
+	dev->gone = true;
+	list_for_each_entry(ctx, &dev->ctxs, node)
+		dma_buf_io_detach(ctx, false);
+	mutex_unlock(&dev->lock);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke_dev, "DMA_BUF");
+
+/**
+ * dma_buf_io_attach - attach a dma-buf to a device
+ * @dev: the device
+ * @dmabuf: the dma-buf; the context takes its own reference
+ *
+ * To be called from a driver's implementation of
+ * &file_operations.register_dmabuf or what leads there.
+ *
+ * Context: may sleep.
+ * Return: a context to be returned to dma_buf_io_register(), or an ERR_PTR:
+ * -ENODEV when the device is gone, -ENOMEM, or what the exporter says.
+ */
+struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
+					 struct dma_buf *dmabuf)
+{
+	struct dma_buf_io_ctx *ctx;
+	int ret = -ENODEV;
+
+	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
+	if (!ctx)
+		return ERR_PTR(-ENOMEM);
+	ctx->dev = dev;
+	ctx->dmabuf = dmabuf;
+
+	mutex_lock(&dev->lock);
+	if (dev->gone)
+		goto err_unlock;
+	ctx->attach = dma_buf_dynamic_attach(dmabuf, dev->dev,
+					     &dma_buf_io_attach_ops, ctx);
+	if (IS_ERR(ctx->attach)) {
+		ret = PTR_ERR(ctx->attach);
+		goto err_unlock;
+	}
+	get_dma_buf(dmabuf);
+	list_add_tail(&ctx->node, &dev->ctxs);
+	mutex_unlock(&dev->lock);
+	return ctx;
+
+err_unlock:
+	mutex_unlock(&dev->lock);
+	kfree(ctx);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_attach, "DMA_BUF");
+
+/**
+ * dma_buf_io_register - register a dma-buf for I/O through a file
+ * @file: the file; the context takes its own reference
+ * @dmabuf: the dma-buf; the context takes its own reference
+ *
+ * The first map is made right away, so that a buffer which the device cannot
+ * use is refused here and not by the first request.
+ *
+ * Context: may sleep; takes the reservation lock of @dmabuf.
+ * Return: the context, to be undone by dma_buf_io_unregister(), or an ERR_PTR:
+ * -EOPNOTSUPP when the file cannot do this, -EINVAL when the mapping does not
+ * fit the dma-buf's size or the device, -ENODEV, -ENOMEM, -EINTR, or what the
+ * exporter says.
+ */
+struct dma_buf_io_ctx *dma_buf_io_register(struct file *file,
+					   struct dma_buf *dmabuf)
+{
+	struct dma_buf_io_ctx *ctx;
+	struct dma_buf_io_map *map;
+
+	if (!file->f_op->register_dmabuf)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!dmabuf->size)
+		return ERR_PTR(-EINVAL);
+
+	ctx = file->f_op->register_dmabuf(file, dmabuf);
+	if (IS_ERR(ctx))
+		return ctx;
+	ctx->file = get_file(file);
+
+	map = dma_buf_io_make_map(ctx);
+	if (IS_ERR(map)) {
+		dma_buf_io_unregister(ctx);
+		return ERR_CAST(map);
+	}
+	dma_buf_io_put_map(map);
+	return ctx;
+}
+
+/**
+ * dma_buf_io_unregister - end a registration
+ * @ctx: the context; freed
+ *
+ * Context: may sleep; takes the reservation lock of the dma-buf. No request may
+ * use the context or be about to.
+ */
+void dma_buf_io_unregister(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_buf_io_dev *dev = ctx->dev;
+
+	mutex_lock(&dev->lock);
+	list_del(&ctx->node);
+	dma_buf_io_detach(ctx, true);
+	mutex_unlock(&dev->lock);
+
+	dma_buf_put(ctx->dmabuf);
+	/* last, as the file is what keeps the device's structures alive */
+	fput(ctx->file);
+	kfree(ctx);
+}
+
+/**
+ * dma_buf_io_make_map - take a reference on the map of a context, making it
+ * @ctx: the context
+ *
+ * Context: may sleep; takes the reservation lock of the dma-buf. The caller
+ * must hold no reference on any map, or an exporter may wait for it for ever.
+ * Return: the map, to be undone by dma_buf_io_put_map(), or an ERR_PTR: -ENODEV
+ * once revoked, -EINTR, and as for dma_buf_io_register().
+ */
+struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_resv *resv = ctx->dmabuf->resv;
+	struct dma_buf_io_map *map;
+
+	if (dma_resv_lock_interruptible(resv, NULL))
+		return ERR_PTR(-EINTR);
+	map = dma_buf_io_ctx_map(ctx);
+	if (!IS_ERR(map))
+		percpu_ref_get(&map->refs);
+	dma_resv_unlock(resv);
+
+	if (map == ERR_PTR(-ERESTARTSYS))
+		return ERR_PTR(-EINTR);
+	return map;
+}

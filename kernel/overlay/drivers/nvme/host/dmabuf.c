@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Registered dma-bufs for NVMe over PCIe: making and freeing maps.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include "dmabuf.h"
+
+/* PRP entries are whole pages. User space chose the memory, so do not warn. */
+static bool nvme_dmabuf_sgt_fits(struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if ((sg_dma_address(sg) | sg_dma_len(sg)) &
+		    (NVME_CTRL_PAGE_SIZE - 1))
+			return false;
+	return true;
+}
+
+/* Enter the buffer's pages into a set of lists, the first at slot @phase. */
+static void nvme_dmabuf_fill(__le64 *prps, struct sg_table *sgt,
+			     unsigned int phase)
+{
+	unsigned int slot = phase, i;
+	struct scatterlist *sg;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		dma_addr_t addr = sg_dma_address(sg);
+		dma_addr_t end = addr + sg_dma_len(sg);
+
+		for (; addr != end; addr += NVME_CTRL_PAGE_SIZE) {
+			*prps++ = cpu_to_le64(addr);
+			if (++slot == NVME_DMABUF_PRPS_PER_LIST) {
+				prps++;
+				slot = 0;
+			}
+		}
+		cond_resched();
+	}
+}
+
+/* Let each of @nr lists end in a pointer to the next. */
+static void nvme_dmabuf_chain(__le64 *prps, const dma_addr_t *list_dma,
+			      unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 1; i < nr; i++) {
+		prps += NVME_DMABUF_PRPS_PER_LIST;
+		*prps++ = cpu_to_le64(list_dma[i]);
+	}
+}
+
+/*
+ * Back @map->prps, which has @size bytes, with memory that the controller can
+ * read. It is filled before it is mapped for the controller, but for the chain
+ * pointers, which name the mapping itself.
+ */
+static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
+				 struct device *dev, size_t size)
+{
+	unsigned int nr_pages = size >> PAGE_SHIFT, i;
+	struct scatterlist *sg;
+	unsigned long list = 0;
+	struct page **pages;
+	int ret;
+
+	pages = kvmalloc_objs(*pages, nr_pages);
+	if (!pages)
+		return -ENOMEM;
+	for (i = 0; i < nr_pages; i++)
+		pages[i] = vmalloc_to_page((void *)map->prps + i * PAGE_SIZE);
+
+	/* no larger segments: bounce buffers could not hold them */
+	ret = sg_alloc_table_from_pages_segment(&map->pages, pages, nr_pages, 0,
+						size, PAGE_SIZE,
+						GFP_KERNEL_ACCOUNT);
+	kvfree(pages);
+	if (ret)
+		return ret;
+
+	ret = dma_map_sgtable(dev, &map->pages, DMA_TO_DEVICE, 0);
+	if (ret) {
+		sg_free_table(&map->pages);
+		return ret;
+	}
+
+	for_each_sgtable_dma_sg(&map->pages, sg, i) {
+		dma_addr_t addr = sg_dma_address(sg);
+		dma_addr_t end = addr + sg_dma_len(sg);
+
+		for (; addr != end; addr += NVME_CTRL_PAGE_SIZE)
+			map->list_dma[list++] = addr;
+	}
+	return 0;
+}
+
+static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
+{
+	kvfree(map->list_dma);
+	vfree(map->prps);
+	kvfree(map);
+}
+
+static struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct dma_buf_io_dev *dev,
+						  struct sg_table *sgt,
+						  size_t size)
+{
+	size_t nr_prps = size / NVME_CTRL_PAGE_SIZE;
+	size_t second, nr_lists, bytes;
+	struct nvme_dmabuf_map *map;
+	int ret = -ENOMEM;
+
+	if (!nvme_dmabuf_sgt_fits(sgt))
+		return ERR_PTR(-EINVAL);
+
+	second = DIV_ROUND_UP(nr_prps, NVME_DMABUF_PRPS_PER_LIST);
+	nr_lists = second + DIV_ROUND_UP(nr_prps + NVME_DMABUF_PHASE,
+					 NVME_DMABUF_PRPS_PER_LIST);
+	bytes = PAGE_ALIGN(nr_lists * NVME_CTRL_PAGE_SIZE);
+	/* sg_table counts pages in 32 bits; reached at a buffer of petabytes */
+	if (bytes >> PAGE_SHIFT > INT_MAX)
+		return ERR_PTR(-ENOMEM);
+
+	map = kvzalloc_flex(*map, base.bvecs, dma_buf_io_nr_bvecs(size),
+			    GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+	map->second = second;
+	map->prps = __vmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+			      __GFP_NOWARN);
+	map->list_dma = kvmalloc_objs(*map->list_dma,
+				      bytes / NVME_CTRL_PAGE_SIZE,
+				      GFP_KERNEL_ACCOUNT);
+	if (!map->prps || !map->list_dma)
+		goto err_free;
+
+	nvme_dmabuf_fill(map->prps, sgt, 0);
+	nvme_dmabuf_fill(map->prps + NVME_DMABUF_PHASE +
+			 second * (NVME_DMABUF_PRPS_PER_LIST + 1),
+			 sgt, NVME_DMABUF_PHASE);
+
+	ret = nvme_dmabuf_map_lists(map, dev->dev, bytes);
+	if (ret)
+		goto err_free;
+	nvme_dmabuf_chain(map->prps, map->list_dma, second);
+	nvme_dmabuf_chain(map->prps +
+			  second * (NVME_DMABUF_PRPS_PER_LIST + 1),
+			  map->list_dma + second, nr_lists - second);
+	dma_sync_sgtable_for_device(dev->dev, &map->pages, DMA_TO_DEVICE);
+
+	/* asked after mapping: a first bounce buffer changes the answer */
+	map->need_sync = dma_dev_need_sync(dev->dev);
+	return &map->base;
+
+err_free:
+	nvme_dmabuf_free(map);
+	return ERR_PTR(ret);
+}
+
+static void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev,
+			      struct dma_buf_io_map *base)
+{
+	struct nvme_dmabuf_map *map =
+		container_of(base, struct nvme_dmabuf_map, base);
+
+	dma_unmap_sgtable(dev->dev, &map->pages, DMA_TO_DEVICE, 0);
+	sg_free_table(&map->pages);
+	nvme_dmabuf_free(map);
+}
+
+const struct dma_buf_io_dev_ops nvme_dmabuf_ops = {
+	.map	= nvme_dmabuf_map_sgt,
+	.unmap	= nvme_dmabuf_unmap,
+};
+
+/*
+ * Hand the bytes of @req to the device or back to the CPU. Only these: other
+ * requests and the CPU may be at work on the rest of the buffer, which copying
+ * from or to a bounce buffer, or dropping a cache line, would undo.
+ */
+void __nvme_dmabuf_sync(struct nvme_dmabuf_map *map, struct device *dev,
+			struct request *req, bool for_device)
+{
+	u64 start = bio_dmabuf_offset(req->bio), pos = 0;
+	u64 end = start + blk_rq_bytes(req);
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(map->base.sgt, sg, i) {
+		u64 seg_start = max(pos, start);
+		u64 seg_end = min(pos + sg_dma_len(sg), end);
+		dma_addr_t addr = sg_dma_address(sg) + (seg_start - pos);
+
+		pos += sg_dma_len(sg);
+		if (seg_start >= seg_end || sg_dma_is_bus_address(sg))
+			continue;
+		if (for_device)
+			dma_sync_single_for_device(dev, addr,
+						   seg_end - seg_start,
+						   rq_dma_dir(req));
+		else
+			dma_sync_single_for_cpu(dev, addr, seg_end - seg_start,
+						rq_dma_dir(req));
+		if (pos >= end)
+			break;
+	}
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * File I/O straight into and out of registered dma-bufs.
+ *
+ * See drivers/dma-buf/dma-buf-io.c for the model: objects, states, locks.
+ */
+#ifndef _LINUX_DMA_BUF_IO_H
+#define _LINUX_DMA_BUF_IO_H
+
+#include <linux/bio.h>
+#include <linux/completion.h>
+#include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
+#include <linux/rcupdate.h>
+#include <linux/uio.h>
+
+struct device;
+struct dma_buf;
+struct dma_buf_attachment;
+struct dma_buf_io_dev;
+struct file;
+struct sg_table;
+
+/*
+ * A bio over a map is described by bio_vecs without pages, each standing for
+ * this much of the dma-buf (the last for what is left), so that the generic
+ * code that advances, splits, clones or rewinds a bio needs no case of its own,
+ * while offsets may have 64 bits.
+ */
+#define DMA_BUF_IO_BVEC_SHIFT	30
+
+/**
+ * struct dma_buf_io_map - one generation of a context's DMA mapping
+ * @refs: one per request from import until the device is done with the memory,
+ *	and an initial one that teardown drops
+ * @drained: completed when @refs reaches zero
+ * @sgt: the exporter's mapping; addresses are valid while @refs is held
+ * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios
+ *
+ * Embedded at the end of the driver's structure, which &dma_buf_io_dev_ops.map
+ * allocates and &dma_buf_io_dev_ops.unmap frees. The driver leaves all fields
+ * to the common layer.
+ */
+struct dma_buf_io_map {
+	struct percpu_ref	refs;
+	struct completion	drained;
+	struct sg_table		*sgt;
+	struct bio_vec		bvecs[];
+};
+
+/**
+ * struct dma_buf_io_dev_ops - what a driver does for a map
+ * @map: build what requests need from @sgt, whose DMA segments are known to add
+ *	up to @size bytes. Returns a structure of the driver's own with room for
+ *	dma_buf_io_nr_bvecs(@size) elements in its &dma_buf_io_map.bvecs, or an
+ *	ERR_PTR. Must not warn about what @sgt holds: user space chose it.
+ *	Context: may sleep and allocate; the reservation lock is held.
+ * @unmap: undo and free what @map made. No request uses it any more.
+ *	Context: may sleep; the reservation lock is held, and reclaim may be
+ *	waiting for it.
+ */
+struct dma_buf_io_dev_ops {
+	struct dma_buf_io_map *(*map)(struct dma_buf_io_dev *dev,
+				      struct sg_table *sgt, size_t size);
+	void (*unmap)(struct dma_buf_io_dev *dev, struct dma_buf_io_map *map);
+};
+
+/**
+ * struct dma_buf_io_dev - a device that contexts can be attached to
+ * @dev: does the DMA
+ * @ops: the driver's
+ * @lock: protects the fields below, and attaching against revoking
+ * @ctxs: all contexts of the device, &dma_buf_io_ctx.node
+ * @gone: dma_buf_io_revoke_dev() was called
+ */
+struct dma_buf_io_dev {
+	struct device				*dev;
+	const struct dma_buf_io_dev_ops		*ops;
+	struct mutex				lock; /* ctxs, gone */
+	struct list_head			ctxs;
+	bool					gone;
+};
+
+/**
+ * struct dma_buf_io_ctx - the registration of one dma-buf for one file
+ * @map: the live map, or NULL. Written under the reservation lock, read under
+ *	RCU.
+ * @file: I/O must come through this very struct file; holds a reference
+ * @dmabuf: the buffer; holds a reference
+ * @attach: NULL once revoked. Protected by &dma_buf_io_dev.lock.
+ * @dev: pinned by @file
+ * @node: in &dma_buf_io_dev.ctxs
+ * @revoked: no map will ever be made again. Protected by the reservation lock.
+ */
+struct dma_buf_io_ctx {
+	struct dma_buf_io_map __rcu	*map;
+	struct file			*file;
+	struct dma_buf			*dmabuf;
+	struct dma_buf_attachment	*attach;
+	struct dma_buf_io_dev		*dev;
+	struct list_head		node;
+	bool				revoked;
+};
+
+static inline size_t dma_buf_io_nr_bvecs(size_t size)
+{
+	return ((size - 1) >> DMA_BUF_IO_BVEC_SHIFT) + 1;
+}
+
+/* For those who submit I/O, io_uring for one. */
+struct dma_buf_io_ctx *dma_buf_io_register(struct file *file,
+					   struct dma_buf *dmabuf);
+void dma_buf_io_unregister(struct dma_buf_io_ctx *ctx);
+struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx);
+
+/* For drivers. */
+void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
+			 const struct dma_buf_io_dev_ops *ops);
+struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
+					 struct dma_buf *dmabuf);
+void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
+
+/**
+ * dma_buf_io_get_map - take a reference on the live map of a context
+ * @ctx: the context
+ *
+ * Context: any that may enter an RCU reader; never sleeps.
+ * Return: the map, to be undone by dma_buf_io_put_map(); NULL if there is none
+ * at the moment, then dma_buf_io_make_map() from where sleeping is allowed.
+ */
+static inline struct dma_buf_io_map *
+dma_buf_io_get_map(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_buf_io_map *map;
+
+	rcu_read_lock();
+	map = rcu_dereference(ctx->map);
+	if (map && !percpu_ref_tryget_live_rcu(&map->refs))
+		map = NULL;
+	rcu_read_unlock();
+	return map;
+}
+
+/**
+ * dma_buf_io_put_map - drop a reference on a map
+ * @map: the map; must not be used any more
+ *
+ * Context: any, interrupts included. The device must be done with the memory.
+ */
+static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
+{
+	percpu_ref_put(&map->refs);
+}
+
+/* Let @bio transfer what @iter describes; the rest of @bio is the caller's. */
+static inline void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
+{
+	bio->bi_io_vec = iter->dmabuf_map->bvecs;
+	bio->bi_iter.bi_idx = iter->iov_offset >> DMA_BUF_IO_BVEC_SHIFT;
+	bio->bi_iter.bi_offset = iter->iov_offset &
+				 ((1UL << DMA_BUF_IO_BVEC_SHIFT) - 1);
+	bio->bi_iter.bi_size = iov_iter_count(iter);
+	bio_set_flag(bio, BIO_CLONED);
+}
+
+/* The map behind a REQ_DMABUF bio; valid until the bio ends. */
+static inline struct dma_buf_io_map *bio_dmabuf_map(const struct bio *bio)
+{
+	return container_of(bio->bi_io_vec, struct dma_buf_io_map, bvecs[0]);
+}
+
+/* Where in the dma-buf a REQ_DMABUF bio starts, in bytes. */
+static inline u64 bio_dmabuf_offset(const struct bio *bio)
+{
+	return ((u64)bio->bi_iter.bi_idx << DMA_BUF_IO_BVEC_SHIFT) +
+		bio->bi_iter.bi_offset;
+}
+
+#endif

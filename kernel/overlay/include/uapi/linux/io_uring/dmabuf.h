@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Registered buffers beyond plain user memory: the extended form of
+ * IORING_REGISTER_BUFFERS_UPDATE.
+ */
+#ifndef _UAPI_LINUX_IO_URING_DMABUF_H
+#define _UAPI_LINUX_IO_URING_DMABUF_H
+
+#include <linux/types.h>
+
+/*
+ * Goes into the word at offset 4 of struct io_uring_rsrc_update2 and says that
+ * ->data points to an array of struct io_uring_regbuf_desc, not of iovecs.
+ * Bit 0 stays unused: IORING_RSRC_REGISTER_SPARSE has it in the sister call.
+ */
+#define IORING_RSRC_UPDATE_EXTENDED	(1U << 1)
+
+enum io_uring_regbuf_type {
+	/* clear the slot */
+	IO_REGBUF_TYPE_EMPTY,
+	/* user memory, ->uaddr and ->size */
+	IO_REGBUF_TYPE_UADDR,
+	/* ->dmabuf_fd, for I/O to ->target_fd only; ->size and ->uaddr are 0 */
+	IO_REGBUF_TYPE_DMABUF,
+
+	IO_REGBUF_TYPE_MAX,
+};
+
+struct io_uring_regbuf_desc {
+	__u32	type;		/* enum io_uring_regbuf_type */
+	__u32	flags;		/* reserved, 0 */
+	__u64	size;
+	__u64	uaddr;
+	__s32	dmabuf_fd;
+	__s32	target_fd;
+	__u64	__resv[6];
+};
+
+#endif
