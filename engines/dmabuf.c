@@ -388,6 +388,7 @@ static int open_files(struct thread_data *td, struct job *job)
 {
 	struct fio_file *f;
 	unsigned int i;
+	int fd;
 
 	job->fds = calloc(td->files_index, sizeof(*job->fds));
 	if (!job->fds)
@@ -395,9 +396,12 @@ static int open_files(struct thread_data *td, struct job *job)
 	for_each_file(td, f, i) {
 		if (generic_open_file(td, f))
 			return 1;
-		job->fds[job->nr_files++] = f->fd;
 		f->engine_pos = i;
+		fd = job->fds[job->nr_files++] = f->fd;
 		f->fd = -1;
+		/* fio forgets direct=1 where trims are among the writes */
+		if (td->o.odirect && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_DIRECT))
+			return refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
 	}
 	return 0;
 }
