@@ -336,20 +336,40 @@ static void *pages(size_t len)
 	return mem;
 }
 
+static int allocate(int fd, size_t size)
+{
+	int ret;
+
+	/* A ring that goes away interrupts, too. */
+	do {
+		ret = fallocate(fd, 0, 0, size);
+	} while (ret && errno == EINTR);
+	return ret;
+}
+
+/* Adds so many bytes to the pool of 2 MiB pages, as far as there is memory. */
+static void grow_huge_pool(size_t size)
+{
+	FILE *pool = fopen("/proc/sys/vm/nr_hugepages", "r+");
+	unsigned long pages;
+
+	if (pool && fscanf(pool, "%lu", &pages) == 1) {
+		rewind(pool);
+		fprintf(pool, "%lu\n", pages + size / HUGE_PAGE);
+	}
+	if (pool)
+		fclose(pool);
+}
+
 static int huge_memfd(size_t size)
 {
 	int fd = memfd_create("dmabuf-test", MFD_ALLOW_SEALING | MFD_HUGETLB |
 			      MFD_HUGE_2MB);
-	FILE *sysctl;
 
-	if (fd < 0 || !fallocate(fd, 0, 0, size))
+	if (fd < 0 || !allocate(fd, size))
 		return fd;
-	sysctl = fopen("/proc/sys/vm/nr_hugepages", "w");
-	if (sysctl) {
-		fprintf(sysctl, "%zu\n", size / HUGE_PAGE);
-		fclose(sysctl);
-	}
-	if (!fallocate(fd, 0, 0, size))
+	grow_huge_pool(size);
+	if (!allocate(fd, size))
 		return fd;
 	close(fd);
 	return -1;
