@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Just enough of the kernel for drivers/nvme/host/dmabuf.h. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_DMA_BUF_IO	1
+#define NVME_CTRL_PAGE_SIZE	4096
+#define unlikely(x)		(x)
+#define cpu_to_le64(x)		(x)
+#define le64_to_cpu(x)		(x)
+#define op_is_dmabuf(x)		((x) != 0)
+#define container_of(p, t, m)	((t *)((char *)(p) - offsetof(t, m)))
+
+typedef uint64_t __le64, dma_addr_t, u64;
+
+struct device;
+struct sg_table { void *sgl; };
+struct dma_buf_io_map { void *sgt; };
+struct dma_buf_io_dev_ops;
+struct bio { struct dma_buf_io_map *map; u64 offset; };
+struct request { struct bio *bio; unsigned int bytes; unsigned int cmd_flags; };
+union nvme_data_ptr { struct { __le64 prp1, prp2; }; };
+
+#define bio_dmabuf_map(bio)	((bio)->map)
+#define bio_dmabuf_offset(bio)	((bio)->offset)
+#define blk_rq_bytes(req)	((req)->bytes)
