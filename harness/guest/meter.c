@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * meter OUT.json {cost|events} COMMAND...: what running a command took, as JSON.
+ * meter OUT.json DISK {cost|events} COMMAND...: what the I/O of a command takes.
+ *
+ * The command pauses now and then (fio's thinktime) with nothing in flight.
+ * What is reported is the difference between the first pause and the second,
+ * so that neither its start nor its registrations are in it, nor its end.
  *
  * cost: on the instruction clock, the time that one processor was not idle.
  *   A process of the idle class fills the gaps with a loop of known length, so
- *   the processor never halts; busy time is all time less what the loop had.
- *   Interrupts count as busy wherever they arrive.  The loop's own price, which
- *   includes the timer tick it suffers, is measured first.
- * events: how often tracepoints were hit, exactly, without recording them.
+ *   the processor never halts; busy time is all time less what the loop had,
+ *   less our own.  Interrupts count as busy wherever they arrive.  What a turn
+ *   of the loop takes, with the timer tick it suffers, the first pause shows.
+ * events: besides, how often tracepoints were hit, counted without recording.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -21,14 +25,12 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_CPUS 64
-#define CALIBRATION_NS 200000000
+#define SAMPLE_NS 20000000
 
 static const struct event {
 	const char *name, *tracepoint, *filter;
@@ -41,12 +43,45 @@ static const struct event {
 };
 #define NR_EVENTS (sizeof(events) / sizeof(events[0]))
 
-static uint64_t now_ns(void)
+static int counters[NR_EVENTS]; /* -1: not counted */
+static volatile uint64_t *loops;
+static char stat_path[256];
+
+struct snapshot {
+	uint64_t requests, wall_ns, own_ns, loops, events[NR_EVENTS];
+};
+
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* Requests that the disk has completed; *busy says whether it has more. */
+static uint64_t requests(int *busy)
+{
+	unsigned long long reads, writes, in_flight;
+	FILE *file = fopen(stat_path, "r");
+
+	if (!file || fscanf(file, "%llu %*u %*u %*u %llu %*u %*u %*u %llu", &reads, &writes, &in_flight) != 3)
+		err(240, "%s", stat_path);
+	fclose(file);
+	*busy = in_flight != 0;
+	return reads + writes;
+}
+
+static struct snapshot take(uint64_t requests)
+{
+	struct snapshot now = { .requests = requests, .loops = *loops };
+
+	for (size_t i = 0; i < NR_EVENTS; i++)
+		if (counters[i] >= 0 && read(counters[i], &now.events[i], sizeof(uint64_t)) != sizeof(uint64_t))
+			err(240, "reading %s", events[i].tracepoint);
+	now.own_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	now.wall_ns = clock_ns(CLOCK_MONOTONIC);
+	return now;
 }
 
 /* -1: this kernel or this machine has no such tracepoint. */
@@ -66,12 +101,12 @@ static int tracepoint_id(const char *tracepoint)
 	return id;
 }
 
-static int count_on(int cpu, int id, const char *filter)
+static int count(int id, const char *filter)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr), .config = id,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	int fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
 
 	if (fd < 0)
 		err(240, "perf_event_open");
@@ -80,57 +115,7 @@ static int count_on(int cpu, int id, const char *filter)
 	return fd;
 }
 
-/* Run the command to its end; returns its exit status as a shell would. */
-static int run(char **argv, struct rusage *usage)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid < 0)
-		err(240, "fork");
-	if (!pid) {
-		execvp(argv[0], argv);
-		err(127, "%s", argv[0]);
-	}
-	if (wait4(pid, &status, 0, usage) < 0)
-		err(240, "wait4");
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static int count_events(FILE *out, char **argv)
-{
-	int fds[NR_EVENTS][MAX_CPUS], cpus = sysconf(_SC_NPROCESSORS_ONLN), status;
-	struct rusage usage;
-
-	if (cpus > MAX_CPUS)
-		errx(240, "more than %d processors", MAX_CPUS);
-	for (size_t i = 0; i < NR_EVENTS; i++) {
-		int id = tracepoint_id(events[i].tracepoint);
-
-		for (int cpu = 0; cpu < cpus; cpu++)
-			fds[i][cpu] = id < 0 ? -1 : count_on(cpu, id, events[i].filter);
-	}
-	status = run(argv, &usage);
-	for (size_t i = 0; i < NR_EVENTS; i++) {
-		uint64_t total = 0, one;
-
-		fprintf(out, "%s\"%s\": ", i ? ", " : "{", events[i].name);
-		if (fds[i][0] < 0) {
-			fprintf(out, "null");
-			continue;
-		}
-		for (int cpu = 0; cpu < cpus; cpu++) {
-			if (read(fds[i][cpu], &one, sizeof(one)) != sizeof(one))
-				err(240, "reading %s", events[i].tracepoint);
-			total += one;
-		}
-		fprintf(out, "%llu", (unsigned long long)total);
-	}
-	fprintf(out, "}\n");
-	return status;
-}
-
-static pid_t fill_gaps(volatile uint64_t *loops)
+static pid_t fill_gaps(void)
 {
 	struct sched_param none = { 0 };
 	pid_t parent = getpid(), pid = fork();
@@ -147,55 +132,92 @@ static pid_t fill_gaps(volatile uint64_t *loops)
 	__builtin_unreachable();
 }
 
-static int measure_cost(FILE *out, char **argv)
+/* The first pause, from its start to its end, and the start of the second. */
+struct pauses {
+	struct snapshot first, end, second;
+};
+
+/* Returns the command's exit status as a shell would. */
+static int watch(pid_t pid, struct pauses *seen)
 {
-	volatile uint64_t *loops = mmap(NULL, sizeof(*loops), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct timespec calibration = { .tv_nsec = CALIBRATION_NS };
-	uint64_t start, loops_start, idle_ns, idle_loops, wall, turns;
-	struct rusage usage;
-	pid_t filler;
-	int status;
+	const struct timespec wait = { .tv_nsec = SAMPLE_NS };
+	int busy, status;
+	uint64_t start = requests(&busy), before = start, now;
 
-	if (loops == MAP_FAILED)
-		err(240, "mmap");
-	if (sysconf(_SC_NPROCESSORS_ONLN) != 1)
-		errx(240, "cost is measured on one processor: boot with ICOUNT=1");
-	filler = fill_gaps(loops);
-	while (!*loops)
-		sched_yield();
+	while (!waitpid(pid, &status, WNOHANG)) {
+		nanosleep(&wait, NULL);
+		now = requests(&busy);
+		if (!busy && now == before && now != start) {
+			if (!seen->first.wall_ns)
+				seen->first = take(now);
+			else if (now == seen->first.requests)
+				seen->end = take(now);
+			else if (!seen->second.wall_ns)
+				seen->second = take(now);
+		}
+		before = now;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
 
-	start = now_ns();
-	loops_start = *loops;
-	nanosleep(&calibration, NULL);
-	idle_ns = now_ns() - start;
-	idle_loops = *loops - loops_start;
+static void report(FILE *out, const struct pauses *seen, uint64_t total)
+{
+	const struct snapshot *from = &seen->first, *end = &seen->end, *to = &seen->second;
+	double turn_ns = (double)(end->wall_ns - end->own_ns - from->wall_ns + from->own_ns) / (end->loops - from->loops);
 
-	start = now_ns();
-	loops_start = *loops;
-	status = run(argv, &usage);
-	wall = now_ns() - start;
-	turns = *loops - loops_start;
-	kill(filler, SIGKILL);
-
-	fprintf(out, "{\"wall_ns\": %llu, \"loops\": %llu, \"loop_ns\": %.6f, "
-		"\"user_us\": %lld, \"system_us\": %lld}\n",
-		(unsigned long long)wall, (unsigned long long)turns, (double)idle_ns / idle_loops,
-		usage.ru_utime.tv_sec * 1000000ll + usage.ru_utime.tv_usec,
-		usage.ru_stime.tv_sec * 1000000ll + usage.ru_stime.tv_usec);
-	return status;
+	fprintf(out, "{\"total_requests\": %lu, \"requests\": %lu, \"wall_ns\": %lu, \"own_ns\": %lu, "
+		"\"turns\": %lu, \"turn_ns\": %.6f", total, to->requests - from->requests, to->wall_ns - from->wall_ns,
+		to->own_ns - from->own_ns, to->loops - from->loops, turn_ns);
+	for (size_t i = 0; i < NR_EVENTS; i++) {
+		if (counters[i] >= 0)
+			fprintf(out, ", \"%s\": %lu", events[i].name, to->events[i] - from->events[i]);
+		else
+			fprintf(out, ", \"%s\": null", events[i].name);
+	}
+	fprintf(out, "}\n");
 }
 
 int main(int argc, char **argv)
 {
-	int status;
+	struct pauses seen = { 0 };
+	int status, busy;
+	pid_t filler, pid;
+	uint64_t before;
 	FILE *out;
 
-	if (argc < 4 || (strcmp(argv[2], "cost") && strcmp(argv[2], "events")))
-		errx(240, "usage: meter OUT.json {cost|events} COMMAND...");
+	if (argc < 5 || (strcmp(argv[3], "cost") && strcmp(argv[3], "events")))
+		errx(240, "usage: meter OUT.json DISK {cost|events} COMMAND...");
+	if (sysconf(_SC_NPROCESSORS_ONLN) != 1)
+		errx(240, "one processor can be measured: boot with ICOUNT=1 or SMP=1");
+	snprintf(stat_path, sizeof(stat_path), "/sys/block/%s/stat", basename(argv[2]));
+	loops = mmap(NULL, sizeof(*loops), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (loops == MAP_FAILED)
+		err(240, "mmap");
 	out = fopen(argv[1], "w");
 	if (!out)
 		err(240, "%s", argv[1]);
-	status = strcmp(argv[2], "cost") ? count_events(out, argv + 3) : measure_cost(out, argv + 3);
+	for (size_t i = 0; i < NR_EVENTS; i++) {
+		int id = strcmp(argv[3], "events") ? -1 : tracepoint_id(events[i].tracepoint);
+
+		counters[i] = id < 0 ? -1 : count(id, events[i].filter);
+	}
+	before = requests(&busy);
+	filler = fill_gaps();
+	while (!*loops)
+		sched_yield();
+
+	pid = fork();
+	if (pid < 0)
+		err(240, "fork");
+	if (!pid) {
+		execvp(argv[4], argv + 4);
+		err(127, "%s", argv[4]);
+	}
+	status = watch(pid, &seen);
+	if (!status && (!seen.end.wall_ns || !seen.second.wall_ns))
+		errx(240, "%s did not pause twice for %d ms and more", argv[4], 3 * SAMPLE_NS / 1000000);
+	kill(filler, SIGKILL);
+	report(out, &seen, requests(&busy) - before);
 	if (fclose(out))
 		err(240, "%s", argv[1]);
 	return status;

@@ -47,36 +47,27 @@ def boot(data, tmp_path):
     plan = bench.Plan(jobs=("randread-4k",), registrations=("user",), modes=("strict",), cost_rounds=1)
     place = tmp_path / "boots/cost-strict"
     place.mkdir(parents=True)
-    ios = bench.JOBS["randread-4k"].cost_ios
-    for n in (ios, 3 * ios):
-        stem = f"cost.randread-4k.user.1.{n}"
-        (place / f"{stem}.fio.json").write_text(fio_json(data, n))
-        # 100 us to start, 10 us an I/O, and idle turns that must not matter
-        (place / f"{stem}.json").write_text(json.dumps(
-            {"wall_ns": 100000 + 10000 * n + 4 * n, "loops": n, "loop_ns": 4.0, "user_us": n, "system_us": 2 * n}))
-    for n in (bench.EVENT_IOS, 3 * bench.EVENT_IOS):
-        stem = f"events.randread-4k.user.1.{n}"
-        (place / f"{stem}.fio.json").write_text(fio_json(data, n))
-        (place / f"{stem}.json").write_text(json.dumps({"map": 50 + n, "unmap": n, "flush": None, "command": 7 + n}))
+    (place / "cost.randread-4k.user.1.fio.json").write_text(fio_json(data, 2500))
+    # 1000 I/Os of two requests each at 10 us, and time of the filler and of the meter that must not matter
+    (place / "cost.randread-4k.user.1.json").write_text(json.dumps(
+        {"total_requests": 5000, "requests": 2000, "wall_ns": 10000000 + 4 * 777 + 55, "own_ns": 55, "turns": 777,
+         "turn_ns": 4.0}))
+    (place / "events.randread-4k.user.1.fio.json").write_text(fio_json(data, 2500))
+    (place / "events.randread-4k.user.1.json").write_text(json.dumps(
+        {"total_requests": 5000, "requests": 2000, "map": 2000, "unmap": 1000, "flush": None, "command": 2000}))
     return tmp_path, plan
 
 
-def test_setup_and_idle_time_cancel(boot):
-    run, plan = boot
-    row, = bench.cost_rows(run, plan)
+def test_filler_and_meter_are_no_cost(boot):
+    row, = bench.cost_rows(*boot)
+    assert row["ios"] == 1000
     assert row["instructions_per_io"] == pytest.approx(5000)
-    assert row["task_user_ns_per_io"] == pytest.approx(1000)
-    row, = bench.operation_rows(run, plan)
-    assert (row["map_per_io"], row["command_per_io"], row["flush_per_io"]) == (1, 1, None)
-    assert row["bytes_per_command"] == 4096
 
 
-def test_fewer_ios_than_asked_for_are_no_measurement(boot, data):
-    run, plan = boot
-    ios = 3 * bench.JOBS["randread-4k"].cost_ios
-    (run / f"boots/cost-strict/cost.randread-4k.user.1.{ios}.fio.json").write_text(fio_json(data, ios // 2))
-    with pytest.raises(Fault, match="I/Os where"):
-        bench.cost_rows(run, plan)
+def test_operations_are_per_io_not_per_request(boot):
+    row, = bench.operation_rows(*boot)
+    assert (row["map_per_io"], row["unmap_per_io"], row["flush_per_io"], row["command_per_io"]) == (2, 1, None, 2)
+    assert row["bytes_per_command"] == 2048
 
 
 def test_a_mode_without_verified_data_is_refused(boot):
