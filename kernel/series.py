@@ -282,7 +282,8 @@ def checkpatch(args: argparse.Namespace) -> None:
         for mail in load():
             write(Path(tmp) / mail.name, mail.compose(), 0o644)
             done = subprocess.run(["perl", args.base / "scripts/checkpatch.pl", "--strict", "--show-types", "--quiet",
-                                   f"--root={args.base}", f"{tmp}/{mail.name}"], cwd=HERE.parent)
+                                   f"--root={args.base}", f"{tmp}/{mail.name}"],
+                                  cwd=HERE.parent, env=ENV | {"GIT_DIR": f"{tmp}/none"})  # our history is not the kernel's
             bad += [mail.name] if done.returncode else []
             print(f"checkpatch: {mail.name}: {'unclean' if done.returncode else 'clean'}", flush=True)
     if bad:
