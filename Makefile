@@ -34,8 +34,8 @@ deps: ## install the Debian packages that are missing
 sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
 	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
 
-kernel: ## build the patched kernel: build/bzImage (UNPATCHED=1: build/bzImage-base)
-	$(HARNESS) kernel $(KERNEL_FROM) $(call flag,UNPATCHED,unpatched)
+kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug: bzImage-base, bzImage-debug)
+	$(HARNESS) kernel $(KERNEL_FROM) $(call option,VARIANT,variant)
 
 kernel-tree: ## a git worktree of the series to develop in: build/linux
 	$(HARNESS) kernel-tree $(KERNEL_FROM)

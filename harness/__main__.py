@@ -34,7 +34,7 @@ def fetch(args: argparse.Namespace) -> int:
 
 def kernel(args: argparse.Namespace) -> int:
     deps.install()
-    print(build.kernel(args.kernel_src, args.unpatched).resolve())
+    print(build.kernel(args.kernel_src, args.variant).resolve())
     return 0
 
 
@@ -135,8 +135,8 @@ def parser() -> argparse.ArgumentParser:
 
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
-    verb("kernel", kernel, (kernel_source,), help="build the patched kernel").add_argument(
-        "--unpatched", action="store_true", help="build/bzImage-base, without the series")
+    verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
+        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
@@ -160,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
 
     measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
-    measure.add_argument("--short", action="store_true", help="two jobs, two rounds: a check more than a measurement")
+    measure.add_argument("--short", action="store_true", help="two jobs, one round: a check more than a measurement")
     measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
     measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
     measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")

@@ -57,7 +57,7 @@ class Plan:
         return cells[::-1] if backwards else cells
 
 
-SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, runtime_ms=700, cost_rounds=1)
+SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=1, runtime_ms=700, cost_rounds=3)
 
 
 @dataclass(frozen=True)

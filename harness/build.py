@@ -12,19 +12,34 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import progress, sources
 from .fault import Fault
 from .paths import BUILD, CACHE, ROOT
 
-CONFIG = ROOT / "kernel/configs/base.config"
+CONFIGS = ROOT / "kernel/configs"
 SERIES = ROOT / "kernel/series.py"
 OBJECTS = 2600  # what the configuration compiles, for the progress line
 # The same input gives the same output, wherever the cache lives.
 REPRODUCIBLE = {"KBUILD_BUILD_TIMESTAMP": "1970-01-01", "KBUILD_BUILD_USER": "dmabuf", "KBUILD_BUILD_HOST": "bench",
                 "CCACHE_DIR": str(CACHE / "ccache"), "CCACHE_BASEDIR": str(CACHE), "CCACHE_NOHASHDIR": "1",
                 "CCACHE_MAXSIZE": "2G"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    image: str  # its name in build/
+    patched: bool
+    fragments: tuple[str, ...]  # of kernel/configs, later ones win
+
+
+VARIANTS = {
+    "series": Variant("bzImage", True, ("base.config",)),
+    "unpatched": Variant("bzImage-base", False, ("base.config",)),
+    "debug": Variant("bzImage-debug", True, ("base.config", "debug.config")),
+}
 
 
 @contextmanager
@@ -78,15 +93,23 @@ def lost_symbols(requested: str, config: str) -> list[str]:
             or (value == "n" and re.search(rf"^{symbol}=", config, re.M))]
 
 
-def configure(make: list[str], tree: Path, objects: Path) -> None:
+def requested(fragments: tuple[str, ...]) -> str:
+    """The fragments as one, each symbol once."""
+    text = "\n".join((CONFIGS / name).read_text() for name in fragments)
+    symbols = dict(re.findall(r"^(CONFIG_\w+)=(.+)$", text, re.M))
+    return "".join(f"{symbol}={value}\n" for symbol, value in symbols.items())
+
+
+def configure(make: list[str], tree: Path, objects: Path, fragment: str) -> None:
     objects.mkdir(parents=True, exist_ok=True)
     log = CACHE / "log/configure"
+    (objects / "fragment").write_text(fragment)
     progress.run("configuring the kernel", [*make, "-s", "tinyconfig"], log, env=REPRODUCIBLE)
     progress.run("merging the configuration", [str(tree / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objects),
-                 str(objects / ".config"), str(CONFIG)], log, cwd=tree)
+                 str(objects / ".config"), str(objects / "fragment")], log, cwd=tree)
     progress.run("completing the configuration", [*make, "-s", "olddefconfig"], log, env=REPRODUCIBLE)
-    if lost := lost_symbols(CONFIG.read_text(), (objects / ".config").read_text()):
-        raise Fault(f"{CONFIG.relative_to(ROOT)} asks for what the kernel does not give: {', '.join(lost)}")
+    if lost := lost_symbols(fragment, (objects / ".config").read_text()):
+        raise Fault(f"kernel/configs asks for what the kernel does not give: {', '.join(lost)}")
 
 
 def kernel_tree(source: sources.Source) -> Path:
@@ -105,25 +128,25 @@ def kernel_tree(source: sources.Source) -> Path:
     return tree
 
 
-def kernel(named: str = "", unpatched: bool = False) -> Path:
-    """build/bzImage (with the series) or build/bzImage-base (without)."""
+def kernel(named: str = "", variant: str = "series") -> Path:
+    """A bzImage of the variant, built unless one of the same things is cached; build/ points to it."""
+    chosen = VARIANTS[variant]
     source = sources.kernel(named)
-    made_from = {"base": source.name, "series_sha256": None if unpatched else digest(compose()),
-                 "config_sha256": digest(CONFIG.read_text()), "compiler": text("gcc", "--version").splitlines()[0]}
-    key = digest(json.dumps(made_from))[:16]
-    product, name = CACHE / "kernel" / key, "bzImage-base" if unpatched else "bzImage"
+    made_from = {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
+                 "config_sha256": digest(requested(chosen.fragments)), "compiler": text("gcc", "--version").splitlines()[0]}
+    product = CACHE / "kernel" / digest(json.dumps(made_from))[:16]
     if not (product / "bzImage").exists():
         with lock("kernel"):
-            make_kernel(source, made_from, product)
-    return link(name, product / "bzImage")
+            if not (product / "bzImage").exists():  # nor did the build that we waited for make it
+                make_kernel(source, variant, made_from, product)
+    return link(chosen.image, product / "bzImage")
 
 
-def make_kernel(source: sources.Source, made_from: dict[str, str | None], product: Path) -> None:
-    unpatched = made_from["series_sha256"] is None
-    tree = source.tree if unpatched else kernel_tree(source)
-    objects = CACHE / "obj" / f"{'base' if unpatched else 'series'}-{source.name}"
+def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str | None], product: Path) -> None:
+    tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
+    objects = CACHE / "obj" / f"{variant}-{source.name}"
     make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc"]
-    configure(make, tree, objects)
+    configure(make, tree, objects, requested(VARIANTS[variant].fragments))
     progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", "bzImage"], CACHE / "log/kernel",
                  count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
     product.parent.mkdir(parents=True, exist_ok=True)
