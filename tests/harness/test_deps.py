@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Packages that are missing are found, and named to who may not install them."""
+
+import subprocess
+
+import pytest
+
+from harness import deps
+from harness.fault import Fault
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """A machine with all packages but bc, of which it knows, and flex, of which it does not."""
+    lines = [f"installed {name}" for name in deps.PACKAGES if name not in ("bc", "flex")] + ["not-installed bc"]
+    calls = []
+
+    def run(argv, **_):
+        calls.append(argv)
+        return subprocess.CompletedProcess(argv, 1 if "flex" in argv else 0, "\n".join(lines) + "\n", "E: unreachable\n")
+    monkeypatch.setattr(deps.subprocess, "run", run)
+    return calls
+
+
+def test_what_is_missing(installed):
+    assert deps.missing() == ["bc", "flex"]
+
+
+def test_who_is_not_root_is_told_the_command(installed, monkeypatch):
+    monkeypatch.setattr(deps.os, "geteuid", lambda: 1000)
+    with pytest.raises(Fault, match="sudo apt-get install .* bc flex"):
+        deps.install()
+    assert all(argv[0] == "dpkg-query" for argv in installed)
+
+
+def test_a_mirror_that_does_not_answer_is_said(installed, monkeypatch):
+    monkeypatch.setattr(deps.os, "geteuid", lambda: 0)
+    with pytest.raises(Fault, match="E: unreachable"):
+        deps.install()
+    assert installed[-1][:2] == ["apt-get", "install"]
+
+
+def test_nothing_is_run_when_all_is_there(installed, monkeypatch):
+    monkeypatch.setattr(deps, "PACKAGES", ("make", "gcc"))
+    deps.install()
+    assert len(installed) == 1
