@@ -69,21 +69,24 @@ class Boot:
     seconds: float  # rough: for the remaining time shown and for the timeout
 
 
+# The first failure ends the boot and is what is read last; of what went well, the engine's own line is kept.
 PROLOGUE = """\
-must() { "$@" || { code=$?; echo "bench: status $code from: $*"; tail -n 5 /tmp/log; exit 1; }; }
+must() {
+	"$@" >/tmp/log 2>&1 || { code=$?; tail -n 5 /tmp/log; echo "bench: status $code from: $*"; exit 1; }
+	grep ^dmabuf: /tmp/log
+}
 """
 
 
 def shell(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
-    command = fio.command(job, output, registration, limit, device, before)
-    return f"must {command} 2>/tmp/log"
+    return "must " + fio.command(job, output, registration, limit, device, before)
 
 
 def verify(plan: Plan) -> list[str]:
     """Every byte, by a program of our own and by fio, each registration, before anything is measured."""
     lines = []
     for registration in plan.registrations:
-        lines += [f"must /tests/verify --registration {registration} --bs {size} --count 32 $DEV >/tmp/log 2>&1"
+        lines += [f"must /tests/verify --registration {registration} --bs {size} --count 32 $DEV"
                   for size in ("4k", "1m")]
         lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, "", "$DEV"))
         lines.append(f"echo verified {registration}")

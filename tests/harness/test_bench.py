@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_data_is_verified_before_anything_is_measured():
         assert first.script.index(f"/tests/verify --registration {registration} ") < verified
         assert verified < first.script.index("speed.")
     assert len([boot for boot in (first, *rest) if "verified" in boot.script]) == len(PLAN.modes)
+
+
+def test_a_boot_ends_at_its_first_failure(tmp_path):
+    script = bench.PROLOGUE + "must echo dmabuf: fine\nmust true\nmust sh -c 'echo why; exit 3'\nmust echo dmabuf: after"
+    done = subprocess.run(["sh", "-c", script.replace("/tmp/log", str(tmp_path / "log"))], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == "dmabuf: fine\nwhy\nbench: status 3 from: sh -c echo why; exit 3\n"
 
 
 def test_modes_are_interleaved_and_take_turns_to_be_first():
