@@ -143,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
     run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
-               epilog=fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+               epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
     run.add_argument("--mode", choices=MODES, default="strict")
     run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",

@@ -29,6 +29,14 @@ MDTS = 9  # 2^9 pages: commands of up to 2 MiB
 ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
         "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
+HELP = """\
+The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDEV
+(64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). It boots with
+nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
+/jobs and /tests are there once `make engine` has built them; busybox is the rest.
+
+"""
+
 
 @dataclass(frozen=True)
 class Spec:
