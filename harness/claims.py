@@ -48,5 +48,5 @@ def claims(record: dict[str, Any]) -> list[Claim]:
     found = [strict_operations(record, name) for name in ("none", "user")
              if name in plan["registrations"] and "strict" in plan["modes"]]
     if "dmabuf" in plan["registrations"]:
-        found += [no_operations(record)] + [equal_cost(record, job) for job in plan["jobs"]]
+        found += [no_operations(record)] + [equal_cost(record, job) for job in plan["jobs"] if len(plan["modes"]) > 1]
     return found

@@ -122,6 +122,12 @@ def test_all_claims_hold():
     assert len(found) == 4 and all(claim.holds for claim in found)
 
 
+def test_one_mode_alone_equals_nothing():
+    alone = record()
+    alone["plan"]["modes"] = ("lazy",)
+    assert not any("every mode within" in claim.text for claim in claims.claims(alone))
+
+
 @pytest.mark.parametrize("spoil, text", (
     ({"dmabuf_map": 0.02}, "dmabuf: no IOMMU"),
     ({"strict_flush": 0.5}, "at least one"),
