@@ -44,10 +44,13 @@
  *
  * What the wait for draining is bounded by
  *
- *   Requests that hold a reference are with the block layer or the device. The
- *   device's own timeout handling ends them (NVMe: I/O timeout, abort timeout,
- *   controller reset). They need neither the reservation lock nor a lock of
- *   the submitter to complete.
+ *   Requests that hold a reference are with the block layer or the device. They
+ *   need neither the reservation lock nor a lock of the submitter to complete,
+ *   and allocate no memory by direct reclaim, which might wait for the exporter.
+ *   With the device, its own timeout handling ends them (NVMe: I/O timeout,
+ *   abort timeout, controller reset, each 30 seconds by default). Before that
+ *   they may wait for what holds up any I/O: a cgroup's io.max, a frozen queue,
+ *   and in io-wq the page cache of the block device to be written back.
  *
  * Lock order
  *
@@ -59,6 +62,7 @@
 #include <linux/device.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-buf-io.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/file.h>
@@ -144,7 +148,7 @@ static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
 	}
 
 	ret = percpu_ref_init(&map->refs, dma_buf_io_map_drained, 0,
-			      GFP_KERNEL);
+			      GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_unmap;
 	init_completion(&map->drained);
@@ -195,6 +199,14 @@ static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
 }
 
 static const struct dma_buf_attach_ops dma_buf_io_attach_ops = {
+	.invalidate_mappings	= dma_buf_io_invalidate,
+};
+
+/*
+ * Memory of other devices, without pages. Not where the driver would have to
+ * maintain caches for it.
+ */
+static const struct dma_buf_attach_ops dma_buf_io_attach_p2p_ops = {
 	.allow_peer2peer	= true,
 	.invalidate_mappings	= dma_buf_io_invalidate,
 };
@@ -284,6 +296,8 @@ struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
 	if (dev->gone)
 		goto err_unlock;
 	ctx->attach = dma_buf_dynamic_attach(dmabuf, dev->dev,
+					     dev_is_dma_coherent(dev->dev) ?
+					     &dma_buf_io_attach_p2p_ops :
 					     &dma_buf_io_attach_ops, ctx);
 	if (IS_ERR(ctx->attach)) {
 		ret = PTR_ERR(ctx->attach);

@@ -4,6 +4,7 @@
  */
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/highmem.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -84,6 +85,7 @@ static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 	if (ret)
 		return ret;
 
+	flush_kernel_vmap_range(map->prps, size);
 	ret = dma_map_sgtable(dev, &map->pages, DMA_TO_DEVICE, 0);
 	if (ret) {
 		sg_free_table(&map->pages);
@@ -152,6 +154,7 @@ static struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct dma_buf_io_dev *dev,
 	nvme_dmabuf_chain(map->prps +
 			  second * (NVME_DMABUF_PRPS_PER_LIST + 1),
 			  map->list_dma + second, nr_lists - second);
+	flush_kernel_vmap_range(map->prps, bytes);
 	dma_sync_sgtable_for_device(dev->dev, &map->pages, DMA_TO_DEVICE);
 
 	/* asked after mapping: a first bounce buffer changes the answer */
@@ -179,10 +182,25 @@ const struct dma_buf_io_dev_ops nvme_dmabuf_ops = {
 	.unmap	= nvme_dmabuf_unmap,
 };
 
+static void nvme_dmabuf_sync_page(struct device *dev, dma_addr_t addr,
+				  size_t len, enum dma_data_direction dir,
+				  bool for_device)
+{
+	if (!dma_need_sync(dev, addr))
+		return;
+	if (for_device)
+		dma_sync_single_for_device(dev, addr, len, dir);
+	else
+		dma_sync_single_for_cpu(dev, addr, len, dir);
+}
+
 /*
  * Hand the bytes of @req to the device or back to the CPU. Only these: other
  * requests and the CPU may be at work on the rest of the buffer, which copying
  * from or to a bounce buffer, or dropping a cache line, would undo.
+ *
+ * By page, because what is one range of DMA addresses need not be one of
+ * physical addresses.
  */
 void __nvme_dmabuf_sync(struct nvme_dmabuf_map *map, struct device *dev,
 			struct request *req, bool for_device)
@@ -191,22 +209,22 @@ void __nvme_dmabuf_sync(struct nvme_dmabuf_map *map, struct device *dev,
 	u64 end = start + blk_rq_bytes(req);
 	struct scatterlist *sg;
 	unsigned int i;
+	size_t len;
 
 	for_each_sgtable_dma_sg(map->base.sgt, sg, i) {
-		u64 seg_start = max(pos, start);
 		u64 seg_end = min(pos + sg_dma_len(sg), end);
-		dma_addr_t addr = sg_dma_address(sg) + (seg_start - pos);
 
+		for (; start < seg_end; start += len) {
+			dma_addr_t addr = sg_dma_address(sg) + (start - pos);
+
+			len = min_t(u64, seg_end - start, NVME_CTRL_PAGE_SIZE -
+				    addr % NVME_CTRL_PAGE_SIZE);
+			if (!sg_dma_is_bus_address(sg))
+				nvme_dmabuf_sync_page(dev, addr, len,
+						      rq_dma_dir(req),
+						      for_device);
+		}
 		pos += sg_dma_len(sg);
-		if (seg_start >= seg_end || sg_dma_is_bus_address(sg))
-			continue;
-		if (for_device)
-			dma_sync_single_for_device(dev, addr,
-						   seg_end - seg_start,
-						   rq_dma_dir(req));
-		else
-			dma_sync_single_for_cpu(dev, addr, seg_end - seg_start,
-						rq_dma_dir(req));
 		if (pos >= end)
 			break;
 	}
