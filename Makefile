@@ -49,11 +49,17 @@ kernel-check: ## round trip of the series, checkpatch over it
 engine: ## build fio, the engine and the guest's programs into build/
 	$(HARNESS) engine $(FIO_FROM)
 
+install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTDIR=)
+	@$(MAKE) -C engines install O=$(CURDIR)/build FIO_SRC=$$(dirname $$(readlink -f build/fio))
+
+uninstall: ## undo install
+	@$(MAKE) -C engines uninstall
+
 clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 	@rm -rf build
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine clean help
+.PHONY: bench test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
 .DEFAULT_GOAL := help
