@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One boot: a specification becomes a QEMU command line, which becomes an outcome."""
 
+import functools
 import os
 import re
 import select
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -64,8 +66,26 @@ class Outcome:
     results: Path  # what the command left in /results
 
 
+@functools.cache
+def kvm_works(kernel: Path) -> bool:
+    """Does this kernel come as far as having no root, and reboot?  Nested KVM may be there and refuse or hang."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "kvm",
+            "-cpu", "host", "-m", "512M", "-kernel", str(kernel), "-append", "panic=-1"]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True, timeout=15)
+        problem = (done.stderr.strip() or f"QEMU's status is {done.returncode}") if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = "a guest hangs"
+    if problem:
+        print(f"harness: KVM does not work here, going on without it: {problem.splitlines()[0]}", file=sys.stderr)
+    return not problem
+
+
 def accelerator(spec: Spec) -> str:
-    return "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and not spec.icount else "tcg"
+    return "kvm" if not spec.icount and kvm_works(spec.kernel) else "tcg"
 
 
 def is_size(disk: str) -> bool:
@@ -86,7 +106,7 @@ def blockdev(spec: Spec, name: str, run: Path) -> list[str]:
 
 
 def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
-    """The whole machine.  Pure but for a look at /dev/kvm and at an image's first bytes."""
+    """The whole machine.  Pure but for a try of KVM and a look at an image's first bytes."""
     # Before 8.1, processors in threads of their own may run stale code where the kernel patches itself.
     accel = accelerator(spec)
     cpus = 1 if spec.icount else spec.cpus

@@ -4,7 +4,9 @@
 import dataclasses
 import io
 import os
+import subprocess
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,21 @@ CLEAN = "[    1.0] harness: start\n[    2.0] harness: end\n"
 
 @pytest.fixture(autouse=True)
 def no_kvm(monkeypatch):
-    monkeypatch.setattr(guest.os, "access", lambda *_: False)
+    monkeypatch.setattr(guest, "kvm_works", lambda _: False)
+
+
+@pytest.mark.parametrize("qemu, works", (("true", True), ("false", False), ("yes", False)))
+def test_kvm_counts_once_a_guest_has_run(monkeypatch, capsys, qemu, works):
+    def run(argv, **options):
+        return subprocess.run(argv[:1], **(options | {"timeout": 0.1, "stdout": subprocess.DEVNULL}))
+
+    monkeypatch.undo()
+    guest.kvm_works.cache_clear()
+    monkeypatch.setattr(guest.os, "access", lambda *_: True)
+    monkeypatch.setattr(guest, "QEMU", qemu)
+    monkeypatch.setattr(guest, "subprocess", types.SimpleNamespace(**(vars(subprocess) | {"run": run})))
+    assert guest.kvm_works(Path("bzImage")) is works
+    assert bool(capsys.readouterr().err) is not works
 
 
 def argv(**changes):
