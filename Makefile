@@ -16,6 +16,9 @@ bench: ## compare registrations in every IOMMU mode (BENCH=short JOBS= REGISTRAT
 	$(HARNESS) bench $(if $(filter short,$(BENCH)),--short) $(call option,JOBS,jobs) $(call option,MODES,modes) \
 	  $(call option,REGISTRATIONS,registrations) $(IMAGE) $(FIO_FROM)
 
+cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
+	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
+
 test: ## host tests, series checks, guest tests in every mode, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
 
@@ -61,5 +64,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
+.PHONY: bench cost test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
 .DEFAULT_GOAL := help

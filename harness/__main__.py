@@ -95,6 +95,22 @@ def bench_run(args: argparse.Namespace) -> int:
     return 0 if compare(dataclasses.replace(bench.SHORT if args.short else bench.Plan(), **chosen), bzimage) else 1
 
 
+def cost_run(args: argparse.Namespace) -> int:
+    bzimage = chosen_kernel(args)
+    build.engine(args.fio_src)
+    from . import cost
+
+    modes, cases = tuple(args.modes.split()) or tuple(MODES), tuple(args.cases.split()) or tuple(cost.CASES)
+    for name, chosen, known in (("modes", modes, MODES), ("cases", cases, cost.CASES)):
+        if unknown := set(chosen) - set(known):
+            raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
+    base = Path(args.base) if args.base else BUILD / build.VARIANTS["unpatched"].image
+    if args.base and not base.is_file():
+        raise fault.Fault(f"there is no kernel {base}: `make kernel VARIANT=unpatched` builds one")
+    cost.run(modes, cases, bzimage, base if base.exists() else None)
+    return 0
+
+
 def test(args: argparse.Namespace) -> int:
     deps.install()
     tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage))
@@ -164,6 +180,12 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
     measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
     measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+
+    costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
+    costs.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    costs.add_argument("--cases", default="", metavar="'CASE ...'", help="of those in harness/cost.py (default: all)")
+    costs.add_argument("--base", default="", metavar="BZIMAGE",
+                       help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, short bench")
     verb("plot", redraw, help="draw a run's table and figures again").add_argument("run", metavar="RUN")

@@ -161,7 +161,7 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
 
 
 def engine(named: str = "") -> None:
-    """build/fio, build/dmabuf.so, build/meter and build/tests/*."""
+    """build/fio, build/dmabuf.so, what measures, and build/tests/*."""
     with lock("engine"):
         tree = sources.fio(named)
         BUILD.mkdir(exist_ok=True)
@@ -170,9 +170,13 @@ def engine(named: str = "") -> None:
             progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
                          CACHE / "log/fio", count=r"^ +CC ", total=180)
         link("fio", tree / "fio")
+        warn = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
         quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", f"O={BUILD}"],
-                 "the meter": ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / "meter"),
-                               str(ROOT / "harness/guest/meter.c")],
+                 "the meter": [*warn, "-o", str(BUILD / "meter"), str(ROOT / "harness/guest/meter.c")],
+                 "iocost": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "iocost"),
+                            str(ROOT / "harness/guest/iocost.c"), "-luring"],
+                 "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
+                                  str(ROOT / "harness/qemu/profile.c")],
                  "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}
         for what, argv in quick.items():
             done = subprocess.run(argv, capture_output=True, text=True)

@@ -29,7 +29,7 @@ DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable ->
 MDTS = 9  # 2^9 pages: commands of up to 2 MiB
 # Multipath heads are refused by the kernel feature until it supports them.
 ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
-        "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
+        "nvme.poll_queues=1", "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
 HELP = """\
 The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDEV
@@ -134,7 +134,7 @@ def base_files() -> dict[str, Path | bytes]:
     """What every guest has: a shell, and of fio, engine, jobs and tests whatever is built."""
     here = Path(__file__).parent / "guest"
     files: dict[str, Path | bytes] = {"/init": here / "init.sh", "/bin/busybox": Path("/bin/busybox")}
-    built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
+    built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/bin/iocost": BUILD / "iocost", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
              "/tests/run.sh": ROOT / "tests/kernel/run.sh", "/tests/engine.sh": ROOT / "tests/engine/guest.sh"}
     built |= {f"/tests/{path.name}": path for path in (BUILD / "tests").glob("*") if os.access(path, os.X_OK)}
     built |= {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}

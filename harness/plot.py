@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from . import stats  # noqa: E402
+from . import profile, stats  # noqa: E402
 from .claims import cells  # noqa: E402
 
 # Okabe and Ito's palette; hatches for grey print.
@@ -100,6 +100,34 @@ def figure(record: Row, name: str, title: str, unit: str, draw: Any, directory: 
     drawing.suptitle(f"{title}\n{accel} emulation, not hardware; run {record['id']}", fontsize=10)
     drawing.tight_layout(rect=(0, 0.3 / height, 1, 1))
     save(drawing, numbers, directory / name)
+
+
+def subsystems(record: Row, directory: Path, case: str = "read-4k") -> None:
+    """Instructions per I/O by mode and registration, stacked by subsystem."""
+    rows = [row for row in record["rows"] if row["case"] == case and row["round"] == 1]
+    if not rows:
+        return
+    shares = [profile.by_subsystem(row["functions"]) for row in rows]
+    colours = ("#999999", "#56B4E9", "#0072B2", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#000000")
+    hatches = ("", "//", "", "xx", "..", "", "\\\\", "")
+    drawing, axes = plt.subplots(figsize=(max(6, 0.8 * len(rows) + 2.5), 4.2))
+    numbers: list[Row] = []
+    base = [0.0] * len(rows)
+    for (name, colour, hatch) in zip(shares[0], colours, hatches, strict=True):
+        heights = [share[name] for share in shares]
+        axes.bar(range(len(rows)), heights, 0.8, bottom=base, color=colour, hatch=hatch, edgecolor="white", label=name)
+        base = [low + height for low, height in zip(base, heights)]
+    for index, row in enumerate(rows):
+        axes.annotate(f"{row['instructions_per_io']:,.0f}", (index, base[index]), ha="center", va="bottom", fontsize=8)
+        numbers.append({"mode": row["mode"], "registration": row["registration"], "total": row["instructions_per_io"],
+                        **shares[index]})
+    axes.set_xticks(range(len(rows)), [f"{row['mode']}\n{row['registration']}" for row in rows], fontsize=7)
+    axes.set_ylabel("guest instructions per I/O")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
+    axes.set_title(f"{case}: every instruction of the guest, by subsystem\nTCG emulation, not hardware; run {record['id']}",
+                   fontsize=10)
+    drawing.tight_layout()
+    save(drawing, numbers, directory / "subsystems")
 
 
 def draw(record: Row, directory: Path) -> None:

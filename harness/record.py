@@ -43,13 +43,16 @@ def kernel_release(bzimage: Path) -> str:
     return head[start:head.index(b"\0", start)].decode()
 
 
+def made_of_kernel(kernel: Path) -> dict[str, Any]:
+    made_from = kernel.resolve().parent / "made_from.json"  # beside a kernel that we built
+    return {"release": kernel_release(kernel), "bzimage_sha256": sources.sha256(kernel),
+            "version": sources.base()["version"], "made_from": read(made_from) if made_from.exists() else None}
+
+
 def made_of(kernel: Path) -> dict[str, Any]:
     """What decides the numbers: two runs with equal values here may be compared."""
-    made_from = kernel.resolve().parent / "made_from.json"  # beside a kernel that we built
     return {
-        "kernel": {"release": kernel_release(kernel), "bzimage_sha256": sources.sha256(kernel),
-                   "version": sources.base()["version"],
-                   "made_from": read(made_from) if made_from.exists() else None},
+        "kernel": made_of_kernel(kernel),
         "engine_sha256": sources.sha256(BUILD / "dmabuf.so"),
         "fio": {"version": sources.FIO_VERSION, "sha256": sources.sha256(BUILD / "fio")},
         "jobs_sha256": {path.name: sources.sha256(path) for path in sorted((ROOT / "jobs").iterdir())},

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What one I/O costs, exactly: every instruction the guest executes, by function, mode by mode."""
+
+import dataclasses
+import datetime
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from . import build, guest, profile, progress, record, sources
+from .fault import Fault
+from .modes import MODES
+from .paths import BUILD, RESULTS, ROOT
+
+HUGE_PAGES = 4200  # of 2 MiB
+BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stretch of I/O (harness/guest/iocost.c), for each of some registrations."""
+
+    name: str
+    arguments: str
+    count: int
+    registrations: tuple[str, ...] = ("user", "dmabuf")
+    rounds: int = 1
+
+
+CASES = {case.name: case for case in (
+    Case("read-4k", "--bs 4k", 20000, ("none", "user", "dmabuf"), 2),
+    Case("write-4k", "--bs 4k --write", 20000, rounds=2),
+    Case("read-64k", "--bs 64k", 10000),
+    Case("read-1m", "--bs 1m", 3000),
+    Case("write-1m", "--bs 1m --write", 3000),
+    Case("read-4k-huge", "--bs 4k --huge", 20000, ("dmabuf",)),
+    Case("read-1m-huge", "--bs 1m --huge", 3000),
+    Case("read-4k-first", f"--bs 4k --huge --size {BUFFER} --place first", 20000, ("dmabuf",)),
+    Case("read-4k-last", f"--bs 4k --huge --size {BUFFER} --place last", 20000, ("dmabuf",)),
+)}
+BASE_CASE = Case("read-4k", "--bs 4k", 20000, ("user",), 2)  # what an unpatched kernel can do
+
+Row = dict[str, Any]
+
+
+def cells(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
+    """Rounds outermost, so that the two of a cell are apart."""
+    for number in range(2):
+        for name in cases:
+            for registration in CASES[name].registrations:
+                if number < CASES[name].rounds:
+                    yield CASES[name], registration, number + 1
+
+
+def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
+    """One row for each of `todo`: what iocost said, and instructions per I/O by function."""
+    lines = [f"/bin/iocost --registration {registration} --count {case.count} {case.arguments} $NULLDEV $DEV || exit 1"
+             for case, registration, _ in todo]
+    with tempfile.TemporaryDirectory(prefix="dmabuf-profile-") as scratch:
+        prefix = Path(scratch) / "window"
+        spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join([f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages", *lines]), icount=True, memory="13G",
+                          append="udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),
+                          qemu_extra=f"-plugin file={BUILD / 'profile.so'},out={prefix}")
+        keep.mkdir(parents=True, exist_ok=True)
+        with (keep / "out.txt").open("wb") as out:
+            status = guest.boot(spec, out, keep).status
+        said = (keep / "out.txt").read_text(errors="replace")
+        if status:
+            raise Fault(f"cost: {mode}: {guest.tail(said, 3)}\n(all of it in {keep})")
+        results = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        if len(results) != len(todo):
+            raise Fault(f"cost: {mode}: {len(todo)} cells, but {len(results)} results in {keep}")
+        return [row(mode, case, registration, number, result,
+                    profile.read(Path(f"{prefix}.{index}"), kernel))
+                for index, ((case, registration, number), result) in enumerate(zip(todo, results))]
+
+
+def row(mode: str, case: Case, registration: str, number: int, result: Row, counts: dict[str, int]) -> Row:
+    ios = result["ios"]
+    return {"mode": mode, "case": case.name, "registration": registration, "round": number, **result,
+            "commands_per_io": result["commands"] / ios, "instructions_per_io": sum(counts.values()) / ios,
+            "functions": {name: round(count / ios, 3) for name, count in
+                          sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count / ios >= 0.01}}
+
+
+def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> Path:
+    made_of = {"kernel": record.made_of_kernel(kernel), "base": record.made_of_kernel(base) if base else None,
+               "iocost_sha256": sources.sha256(BUILD / "iocost"), "profile_sha256": sources.sha256(BUILD / "profile.so")}
+    name = f"{datetime.date.today()}-cost-{build.digest(json.dumps([made_of, modes, cases]))[:8]}"
+    number = sum(1 for _ in RESULTS.glob(f"{name}*"))
+    run = RESULTS / (name + (f"-{number + 1}" if number else ""))
+    rows: list[Row] = []
+    base_rows: list[Row] = []
+    todo = list(cells(cases))
+    for mode in modes:
+        start = time.monotonic()
+        progress.say(f"cost: {mode}, {len(todo)} cells ...")
+        rows += boot(kernel, mode, todo, run / "boots" / mode)
+        if base:
+            base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], run / "boots" / f"{mode}-base")
+        progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
+    result = {"schema": 1, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
+              "modes": modes, "cases": {name: dataclasses.asdict(CASES[name]) for name in cases},
+              "rows": rows, "base_rows": base_rows}
+    record.write(run / "cost.json", result)
+    return run
+
+
+def average(rows: list[Row], value: str, **where: str) -> float | None:
+    """Of the rounds of one cell; None if it was not measured."""
+    found = [each[value] for each in rows if all(each[key] == wanted for key, wanted in where.items())]
+    return mean(found) if found else None
+
+
+@dataclass(frozen=True)
+class Goal:
+    text: str
+    low: float
+    high: float
+    value: float | None  # None: not measured
+
+    def __str__(self) -> str:
+        bound = f"{self.low:g}..{self.high:g}" if self.low else f"<= {self.high:g}"
+        if self.value is None:
+            return f"  {self.text:<62} {'-':>7}  {bound:<12} not measured"
+        met = "met" if self.low <= self.value <= self.high else "NOT MET"
+        return f"  {self.text:<62} {self.value:7.3f}  {bound:<12} {met}"
+
+
+def goals(result: Row) -> list[Goal]:
+    def cost(mode: str, case: str, registration: str, value: str = "instructions_per_io") -> float | None:
+        return average(result["rows"], value, mode=mode, case=case, registration=registration)
+
+    def ratio(over: float | None, under: float | None) -> float | None:
+        return None if over is None or under is None else over / under
+
+    def worst(values: list[float | None]) -> float | None:
+        return None if None in values or not values else max(value for value in values if value is not None)
+
+    def base(mode: str) -> float | None:
+        return average(result["base_rows"], "instructions_per_io", mode=mode)
+
+    modes = result["modes"]
+    found = [Goal(f"4 KiB {verb}, dma-buf: STRICT / PASSTHROUGH", 0.995, 1.005,
+                  ratio(cost("strict", f"{verb}-4k", "dmabuf"), cost("passthrough", f"{verb}-4k", "dmabuf")))
+             for verb in ("read", "write")]
+    for size, passthrough, strict in (("4k", 0.83, 0.54), ("64k", 0.54, 0.41)):
+        found += [Goal(f"{size} read, dma-buf / user: {mode.upper()}", 0, bound,
+                       ratio(cost(mode, f"read-{size}", "dmabuf"), cost(mode, f"read-{size}", "user")))
+                  for mode, bound in (("passthrough", passthrough), ("strict", strict))]
+    found.append(Goal("1 MiB read, dma-buf / user: the worst mode", 0, 0.10,
+                      worst([ratio(cost(mode, "read-1m", "dmabuf"), cost(mode, "read-1m", "user")) for mode in modes])))
+    found += [Goal(f"dma-buf read, 1 MiB / 4 KiB, {pages} pages: the worst mode", 0, 1.15,
+                   worst([ratio(cost(mode, f"read-1m{suffix}", "dmabuf"), cost(mode, f"read-4k{suffix}", "dmabuf"))
+                          for mode in modes])) for pages, suffix in (("4 KiB", ""), ("2 MiB", "-huge"))]
+    found.append(Goal("1 MiB read in STRICT, dma-buf: NVMe commands per I/O", 0, 1,
+                      cost("strict", "read-1m", "dmabuf", "commands_per_io")))
+    found += [Goal(f"4 KiB at the last offset / at 0 of {BUFFER.upper()}iB: {mode.upper()}", 0.995, 1.005,
+                   ratio(cost(mode, "read-4k-last", "dmabuf"), cost(mode, "read-4k-first", "dmabuf"))) for mode in modes]
+    found.append(Goal("plain READ_FIXED, this kernel / unpatched base: the worst mode", 0, 1.002,
+                      worst([ratio(cost(mode, "read-4k", "user"), base(mode)) for mode in modes])))
+    return found
+
+
+def noise(rows: list[Row]) -> float | None:
+    """The largest relative difference between the two rounds of a cell."""
+    pairs: dict[tuple[str, str, str], list[float]] = {}
+    for each in rows:
+        pairs.setdefault((each["mode"], each["case"], each["registration"]), []).append(each["instructions_per_io"])
+    spreads = [max(values) / min(values) - 1 for values in pairs.values() if len(values) > 1]
+    return max(spreads) if spreads else None
+
+
+def table(result: Row) -> list[str]:
+    text = [f"  {'':<14}{'none':>11}{'user':>11}{'dmabuf':>11}{'dmabuf/user':>13}{'commands/IO':>13}{'register':>12}"]
+    for case in result["cases"]:
+        text.append(f" {case}: iocost {result['cases'][case]['arguments']}")
+        for mode in result["modes"]:
+            def of(registration: str, value: str = "instructions_per_io") -> float | None:
+                return average(result["rows"], value, mode=mode, case=case, registration=registration)
+
+            costs = {name: of(name) for name in ("none", "user", "dmabuf")}
+            pair = f"{costs['dmabuf'] / costs['user']:.3f}" if costs["dmabuf"] and costs["user"] else "-"
+            text.append(f"  {mode:<14}" + "".join("-".rjust(11) if cost is None else f"{cost:11,.1f}" for cost in costs.values())
+                        + f"{pair:>13}{of('dmabuf', 'commands_per_io'):13.3f}"
+                        + f"{(of('dmabuf', 'register_ns') or 0) / 1e6:9.2f} ms")
+    return text
+
+
+def attribution(result: Row, case: str = "read-4k", top: int = 20) -> list[str]:
+    text: list[str] = []
+    for mode in result["modes"]:
+        rows = [each for each in result["rows"] if each["mode"] == mode and each["case"] == case
+                and each["registration"] == "dmabuf" and each["round"] == 1]
+        for each in rows:
+            names = list(each["functions"].items())[:top]
+            text += [f" {case}, dmabuf, {mode}: {each['instructions_per_io']:,.1f}, of which",
+                     *(f"  {count:8.1f}  {name:<36} {profile.subsystem(name)}" for name, count in names)]
+    return text
+
+
+def movers(result: Row) -> list[str]:
+    """Functions of an ordinary fixed read that this kernel changed, against the base."""
+    text: list[str] = []
+    for before in result["base_rows"]:
+        after = next(each for each in result["rows"] if each["mode"] == before["mode"] and each["case"] == before["case"]
+                     and each["registration"] == "user")
+        if before["round"] == 1:
+            changes = profile.moved(before["functions"], after["functions"])
+            text += [f" {before['mode']}: {before['instructions_per_io']:,.1f} -> {after['instructions_per_io']:,.1f}",
+                     *(f"  {change:+8.1f}  {name}" for name, change in changes[:12])]
+    return text
+
+
+def render(result: Row) -> str:
+    made, place, spread = result["made_of"], result["circumstances"], noise(result["rows"])
+    text = [f"Run {result['id']}: Linux {made['kernel']['release'].split()[0]}, {place['qemu'].split(' (')[0]}, TCG, 1 processor,",
+            "VT-d and NVMe emulated, null disk, 128 deep in batches of 32; every path verified before it was measured.",
+            "", "Instructions per I/O: all that the guest executes, counted one by one; time to register in guest time",
+            *table(result)]
+    if spread is not None:
+        text.append(f"  the two rounds of a cell differ by {spread:.3%} at most")
+    missing = sum(1 for goal in goals(result) if goal.value is None)
+    text += ["", "Goals", *(str(goal) for goal in goals(result))]
+    if missing:
+        text.append(f"  {missing} not measured: all MODES and CASES, and BASE= (`make kernel VARIANT=unpatched`) are needed")
+    text += ["", "Where the instructions are", *attribution(result)]
+    if result["base_rows"]:
+        text += ["", "An ordinary fixed read, unpatched base -> this kernel", *movers(result)]
+    return "\n".join(text) + "\n"
+
+
+def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> None:
+    from . import plot
+
+    if not (kernel.resolve().parent / "System.map").exists():
+        progress.say(f"cost: no System.map beside {kernel}: its functions will be unknown")
+    directory = measure(modes, cases, kernel, base)
+    result = record.read(directory / "cost.json")
+    (directory / "cost.txt").write_text(render(result))
+    plot.subsystems(result, directory)
+    print(f"\n{render(result)}\nrecord and figure: {directory.relative_to(ROOT)}")

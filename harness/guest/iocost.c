@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * iocost [OPTIONS] NULLDISK DATADISK: a stretch of I/O with nothing else in it.
+ *
+ * Verifies the path that it is going to use on DATADISK, byte by byte against
+ * plain O_DIRECT I/O; then runs COUNT I/Os on NULLDISK, 128 deep in batches of
+ * 32, between two marks for harness/qemu/profile.c. Nothing is in flight at
+ * either mark. Prints one line of JSON.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <liburing.h>
+#include <linux/dma-buf.h>
+#include <linux/io_uring/dmabuf.h>
+#include <linux/udmabuf.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEPTH		128
+#define BATCH		32
+#define USER_SLOT	(1UL << 30)	/* the most that one iovec may register */
+#define MAX_SLOTS	64
+#define DISK_BYTES	(48UL << 30)	/* of NULLDISK: 64 GiB */
+#define CHECKED_BYTES	(64UL << 20)	/* of DATADISK */
+#define NR_CHECKS	16
+
+enum registration { NONE, USER, DMABUF };
+enum place { RANDOM, FIRST, LAST };
+
+static enum registration registration = DMABUF;
+static enum place place = RANDOM;
+static size_t bs = 4096, size = 64 << 20;
+static unsigned long count = 10000;
+static bool writes, huge, iopoll;
+
+static struct io_uring ring;
+static unsigned char *memory;
+static int dmabuf = -1, files[2];	/* NULLDISK, DATADISK: indices of registered files, slots of dma-bufs */
+
+static int choose(const char *word, const char *const *words, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!strcmp(word, words[i]))
+			return i;
+	errx(2, "%s: choose one of %s %s %s", word, words[0], words[1], words[2]);
+}
+
+static size_t bytes(const char *text)
+{
+	char *unit;
+	size_t n = strtoul(text, &unit, 0);
+
+	switch (*unit) {
+	case 'g': n <<= 10; /* fall through */
+	case 'm': n <<= 10; /* fall through */
+	case 'k': n <<= 10; /* fall through */
+	case 0: break;
+	default: errx(2, "%s is no size: write it as 4096, 4k, 1m or 8g", text);
+	}
+	return n;
+}
+
+static void parse(int argc, char **argv)
+{
+	static const char *const registrations[] = { "none", "user", "dmabuf" }, *const places[] = { "random", "first", "last" };
+	static const struct option options[] = {
+		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
+		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' }, { }
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'r': registration = choose(optarg, registrations, 3); break;
+		case 'p': place = choose(optarg, places, 3); break;
+		case 'b': bs = bytes(optarg); break;
+		case 's': size = bytes(optarg); break;
+		case 'n': count = strtoul(optarg, NULL, 0); break;
+		case 'w': writes = true; break;
+		case 'h': huge = true; break;
+		case 'i': iopoll = true; break;
+		default: exit(2);
+		}
+	}
+	if (optind != argc - 2 || !bs || bs > size || bs > CHECKED_BYTES || size % 4096)
+		errx(2, "usage: iocost [OPTIONS] NULLDISK DATADISK, with a block no larger than the buffer");
+}
+
+static unsigned long meminfo(const char *key)
+{
+	char name[64];
+	unsigned long kib, found = 0;
+	FILE *file = fopen("/proc/meminfo", "r");
+
+	while (file && fscanf(file, "%63s %lu%*[^\n]", name, &kib) == 2)
+		if (!strcmp(name, key))
+			found = kib;
+	if (file)
+		fclose(file);
+	return found << 10;
+}
+
+/* Requests that the disk has completed, by number. */
+static unsigned long requests(const char *disk)
+{
+	char path[256], *copy = strdup(disk);
+	unsigned long reads, write_requests;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/stat", basename(copy));
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%lu %*u %*u %*u %lu", &reads, &write_requests) != 2)
+		err(1, "%s", path);
+	fclose(file);
+	free(copy);
+	return reads + write_requests;
+}
+
+static void allocate(void)
+{
+	struct udmabuf_create create = { .size = size };
+	int udmabuf;
+
+	create.memfd = memfd_create("iocost", MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0));
+	if ((int)create.memfd < 0 || ftruncate(create.memfd, size) || fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		err(1, "memory of %zu bytes", size);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, create.memfd, 0);
+	if (memory == MAP_FAILED)
+		err(1, "mmap of %zu bytes", size);
+	if (registration != DMABUF)
+		return;
+	udmabuf = open("/dev/udmabuf", O_RDWR);
+	dmabuf = udmabuf < 0 ? -1 : ioctl(udmabuf, UDMABUF_CREATE, &create);
+	if (dmabuf < 0)
+		err(1, "udmabuf of %zu bytes", size);
+}
+
+static void register_user(void)
+{
+	struct iovec iov[MAX_SLOTS];
+	size_t at, n = 0;
+	int ret;
+
+	for (at = 0; at < size && n < MAX_SLOTS; at += USER_SLOT, n++)
+		iov[n] = (struct iovec){ memory + at, size - at < USER_SLOT ? size - at : USER_SLOT };
+	ret = io_uring_register_buffers(&ring, iov, n);
+	if (ret)
+		errx(1, "registering user memory: %s", strerror(-ret));
+}
+
+static void register_dmabuf(unsigned int slot)
+{
+	struct io_uring_regbuf_desc desc = {
+		.type = IO_REGBUF_TYPE_DMABUF, .dmabuf_fd = dmabuf, .target_fd = files[slot],
+	};
+	struct io_uring_rsrc_update2 update = {
+		.offset = slot, .resv = IORING_RSRC_UPDATE_EXTENDED, .data = (uintptr_t)&desc, .nr = 1,
+	};
+
+	if (syscall(__NR_io_uring_register, ring.ring_fd, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update)) != 1)
+		err(1, "registering the dma-buf");
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static void set_up(char **disks)
+{
+	struct io_uring_params params = { .flags = iopoll ? IORING_SETUP_IOPOLL : 0 };
+	int ret;
+
+	for (int i = 0; i < 2; i++) {
+		files[i] = open(disks[i], O_RDWR | O_DIRECT);
+		if (files[i] < 0)
+			err(1, "%s", disks[i]);
+	}
+	ret = io_uring_queue_init_params(DEPTH, &ring, &params);
+	if (!ret)
+		ret = io_uring_register_files(&ring, files, 2);
+	if (!ret && registration == DMABUF)
+		ret = io_uring_register_buffers_sparse(&ring, 2);
+	if (ret)
+		errx(1, "io_uring: %s", strerror(-ret));
+}
+
+static void prepare(unsigned int file, bool write, size_t offset, uint64_t pos)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+	int op = registration == NONE ? (write ? IORING_OP_WRITE : IORING_OP_READ) :
+					(write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED);
+
+	io_uring_prep_rw(op, sqe, file, registration == DMABUF ? (void *)offset : memory + offset, bs, pos);
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->buf_index = registration == DMABUF ? file : registration == USER ? offset / USER_SLOT : 0;
+}
+
+/* The i-th place in the buffer, a block; no two in a row are neighbours. */
+static size_t offset_of(uint32_t i)
+{
+	size_t blocks = size / bs;
+
+	switch (place) {
+	case FIRST: return 0;
+	case LAST: return (blocks - 1) * bs;
+	default: return (i * 2654435761u >> 8) % blocks * bs;
+	}
+}
+
+static void cpu_access(unsigned long end)
+{
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_RW | end };
+
+	if (dmabuf >= 0 && ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync))
+		err(1, "DMA_BUF_IOCTL_SYNC");
+}
+
+static void one(bool write, size_t offset, uint64_t pos)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	prepare(1, write, offset, pos);
+	io_uring_submit(&ring);
+	while ((ret = io_uring_wait_cqe(&ring, &cqe)) == -EINTR || ret == -EAGAIN)
+		;
+	if (ret || cqe->res != (int)bs)
+		errx(1, "verifying: I/O at %zu returned %d", offset, ret ?: cqe->res);
+	io_uring_cqe_seen(&ring, cqe);
+}
+
+static void same(const void *got, const void *want, const char *what, size_t offset)
+{
+	if (memcmp(got, want, bs))
+		errx(1, "verifying: the %s at %zu of the buffer moved other bytes", what, offset);
+}
+
+/* Both directions, against pwrite() and pread(). */
+static void verify(void)
+{
+	unsigned char *bounce = aligned_alloc(4096, (bs + 4095) / 4096 * 4096), *want = malloc(bs);
+
+	if (!bounce || !want)
+		err(1, "memory");
+	for (uint32_t i = 0; i < NR_CHECKS; i++) {
+		size_t offset = offset_of(i);
+		uint64_t pos = i * bs % CHECKED_BYTES;
+
+		for (size_t byte = 0; byte < bs; byte++)
+			want[byte] = (byte >> 9) * 7 + byte * 13 + i * 31;
+		memcpy(bounce, want, bs);
+		if (pwrite(files[1], bounce, bs, pos) != (ssize_t)bs)
+			err(1, "pwrite");
+		cpu_access(DMA_BUF_SYNC_START);
+		memset(memory + offset, 0xa5, bs);
+		cpu_access(DMA_BUF_SYNC_END);
+		one(false, offset, pos);
+		cpu_access(DMA_BUF_SYNC_START);
+		same(memory + offset, want, "read", offset);
+		for (size_t byte = 0; byte < bs; byte++)
+			memory[offset + byte] = ~want[byte];
+		cpu_access(DMA_BUF_SYNC_END);
+		one(true, offset, pos);
+		if (pread(files[1], bounce, bs, pos) != (ssize_t)bs)
+			err(1, "pread");
+		same(bounce, memory + offset, "write", offset);
+	}
+	free(bounce);
+	free(want);
+}
+
+static void stretch(unsigned long ios)
+{
+	unsigned long sent = 0, done = 0;
+	struct io_uring_cqe *cqes[DEPTH];
+
+	while (done < ios) {
+		while (sent < ios && sent - done <= DEPTH - BATCH) {
+			for (unsigned int i = 0; i < BATCH && sent < ios; i++, sent++)
+				prepare(0, writes, offset_of(sent), (sent * 2654435761u) % (DISK_BYTES / bs) * bs);
+			io_uring_submit(&ring);
+		}
+		io_uring_wait_cqe_nr(&ring, cqes, ios - done < BATCH ? ios - done : BATCH);
+		unsigned int n = io_uring_peek_batch_cqe(&ring, cqes, DEPTH);
+
+		for (unsigned int i = 0; i < n; i++)
+			if (cqes[i]->res != (int)bs)
+				errx(1, "an I/O returned %d", cqes[i]->res);
+		io_uring_cq_advance(&ring, n);
+		done += n;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long before, commands, available;
+	uint64_t start, took;
+
+	parse(argc, argv);
+	allocate();
+	set_up(argv + optind);
+	available = meminfo("MemAvailable:");
+	start = now_ns();
+	if (registration == USER)
+		register_user();
+	else if (registration == DMABUF)
+		register_dmabuf(0);
+	took = now_ns() - start;
+	available -= meminfo("MemAvailable:");
+	if (registration == DMABUF)
+		register_dmabuf(1);
+	verify();
+	stretch(4 * DEPTH);
+
+	before = requests(argv[optind]);
+	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a" ::: "memory");
+	stretch(count);
+	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a" ::: "memory");
+	commands = requests(argv[optind]) - before;
+
+	printf("{\"ios\": %lu, \"commands\": %lu, \"verified\": %u, \"register_ns\": %lu, \"register_bytes\": %ld}\n", count,
+	       commands, NR_CHECKS, took, (long)available);
+	return 0;
+}

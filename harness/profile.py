@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From counts by address (harness/qemu/profile.c) to functions, and from functions to subsystems."""
+
+import bisect
+import re
+from collections import Counter
+from pathlib import Path
+
+USER = "(user)"
+USER_END = 1 << 47  # x86-64 with four levels of page tables
+
+# By name, first match counts: a System.map does not say which object a function came from.
+SUBSYSTEMS = {
+    "user": r"\(user\)",
+    "io_uring": r"_*io_(?!schedule)|tctx_|req_ref|__do_sys_io_uring",
+    "NVMe": r"_*nvme_",
+    "DMA/IOMMU": r"_*dma_|_*iommu_|intel_iommu|qi_|_*domain_|.*iova|dmar_|cache_tag|pfn_to_dma|_*iotlb|clflush|"
+                 r"_*pt_iommu|.*x86_64_pt|.*vtdss|.*amdv1|do_map|_*map_range|_*unmap_range|swiotlb|is_swiotlb|p2pdma",
+    "block": r"_*blk|_*bio|_*submit_bio|_*sbitmap|_*part_|bdev|I_BDEV|update_io_ticks|_*rq_|mempool|_*disk_|invalidate_inode|"
+             r"filemap_|kiocb|xas_|_*iov_iter|_*bvec",
+    "interrupt": r"_*irq|.*_irq$|_*handle_.*irq|handle_edge|common_interrupt|asm_common|error_|.*apic|note_interrupt|"
+                 r"add_interrupt|fast_mix|_*sysvec|asm_sysvec|.*timer|_*hrtimer|tick_|ktime|clockevents|.*softirq|_*run_timer",
+    "system call": r"entry_|do_syscall|x64_sys|syscall_|exit_to_user|arch_do_signal|get_signal|fget|fput|task_work",
+}
+
+
+def functions(system_map: str) -> tuple[list[int], list[str]]:
+    """Addresses and names of text symbols, sorted."""
+    symbols = sorted((int(address, 16), name) for address, kind, name in
+                     (line.split() for line in system_map.splitlines()) if kind in "tTwW")
+    return [address for address, _ in symbols], [name for _, name in symbols]
+
+
+def by_function(counts: str, system_map: str) -> dict[str, int]:
+    """What the plugin wrote, by function: user space as one, what has no symbol as (unknown)."""
+    addresses, names = functions(system_map)
+    found: Counter[str] = Counter()
+    for line in counts.splitlines():
+        address, count = line.split()
+        place = int(address, 16)
+        index = bisect.bisect_right(addresses, place) - 1
+        found[USER if place < USER_END else names[index] if index >= 0 else "(unknown)"] += int(count)
+    return dict(found)
+
+
+def subsystem(function: str) -> str:
+    return next((name for name, pattern in SUBSYSTEMS.items() if re.match(pattern, function)), "other")
+
+
+def by_subsystem(profile: dict[str, float]) -> dict[str, float]:
+    """In the order of SUBSYSTEMS, "other" last; the sum is the profile's."""
+    found = dict.fromkeys([*SUBSYSTEMS, "other"], 0.0)
+    for function, count in profile.items():
+        found[subsystem(function)] += count
+    return found
+
+
+def moved(before: dict[str, float], after: dict[str, float], least: float = 0.5) -> list[tuple[str, float]]:
+    """Functions that cost more or less than before, the largest change first."""
+    changes = {name: after.get(name, 0) - before.get(name, 0) for name in before.keys() | after.keys()}
+    return sorted(((name, change) for name, change in changes.items() if abs(change) >= least),
+                  key=lambda item: (-abs(item[1]), item[0]))
+
+
+def read(path: Path, kernel: Path) -> dict[str, int]:
+    system_map = kernel.resolve().parent / "System.map"
+    return by_function(path.read_text(), system_map.read_text() if system_map.exists() else "")

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * QEMU plugin: how often each guest instruction is executed between two marks.
+ *
+ *	-plugin file=profile.so,out=PREFIX
+ *
+ * The marks are no-ops that the guest program executes (harness/guest/iocost.c).
+ * Each second mark writes PREFIX.0, PREFIX.1, ...: lines of address and count,
+ * both of which stand for everything that the machine did in between: user,
+ * kernel, interrupts, of all processes.
+ *
+ * For QEMU 5.0 to 9.0, whose plugin API has version 1; Debian 12 has no header
+ * package for it, so what is used of it is declared here. One thread of
+ * execution (-accel tcg,thread=single) is assumed.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define API		__attribute__((visibility("default")))
+#define INLINE_ADD	0
+#define NO_REGISTERS	0
+
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+struct qemu_info_t;
+typedef uint64_t qemu_plugin_id_t;
+
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op, void *ptr, uint64_t imm);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned int, void *), int flags,
+					    void *data);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+
+API int qemu_plugin_version = 1;
+
+/* nopl with a displacement that nobody has a reason to write */
+static const unsigned char begin_mark[] = { 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a };
+static const unsigned char end_mark[] = { 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a };
+
+/* An open hash of all addresses ever translated: a guest executes some hundred thousand. */
+#define SLOTS_SHIFT	22
+#define NR_SLOTS	(1u << SLOTS_SHIFT)
+
+static struct slot {
+	uint64_t addr, count, before;
+} *slots;
+static const char *prefix;
+static unsigned int nr_used, nr_windows;
+
+static struct slot *slot_of(uint64_t addr)
+{
+	uint32_t i = (addr * 0x9e3779b97f4a7c15u) >> (64 - SLOTS_SHIFT);
+
+	while (slots[i].addr && slots[i].addr != addr)
+		i = (i + 1) % NR_SLOTS;
+	if (!slots[i].addr) {
+		if (++nr_used > NR_SLOTS / 2) {
+			fprintf(stderr, "profile: more than %u different instructions\n", NR_SLOTS / 2);
+			exit(1);
+		}
+		slots[i].addr = addr;
+	}
+	return &slots[i];
+}
+
+static void begin(unsigned int cpu, void *unused)
+{
+	uint32_t i;
+
+	for (i = 0; i < NR_SLOTS; i++)
+		slots[i].before = slots[i].count;
+}
+
+static void end(unsigned int cpu, void *unused)
+{
+	char name[4096];
+	uint32_t i;
+	FILE *file;
+
+	snprintf(name, sizeof(name), "%s.%u", prefix, nr_windows++);
+	file = fopen(name, "w");
+	for (i = 0; file && i < NR_SLOTS; i++)
+		if (slots[i].count != slots[i].before)
+			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", slots[i].addr, slots[i].count - slots[i].before);
+	if (!file || fclose(file)) {
+		perror(name);
+		exit(1);
+	}
+}
+
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	size_t n = qemu_plugin_tb_n_insns(tb), i;
+
+	for (i = 0; i < n; i++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		const void *data = qemu_plugin_insn_data(insn);
+
+		qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD,
+							   &slot_of(qemu_plugin_insn_vaddr(insn))->count, 1);
+		if (qemu_plugin_insn_size(insn) != sizeof(begin_mark))
+			continue;
+		if (!memcmp(data, begin_mark, sizeof(begin_mark)))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
+		else if (!memcmp(data, end_mark, sizeof(end_mark)))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, NO_REGISTERS, NULL);
+	}
+}
+
+API int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv)
+{
+	if (argc != 1 || strncmp(argv[0], "out=", 4)) {
+		fprintf(stderr, "profile: say where to: -plugin file=profile.so,out=PREFIX\n");
+		return 1;
+	}
+	prefix = strdup(argv[0] + 4);
+	slots = calloc(NR_SLOTS, sizeof(*slots));
+	if (!prefix || !slots)
+		return 1;
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+	return 0;
+}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From addresses to functions to subsystems, and from rows to goals, on made-up data."""
+
+import copy
+
+import pytest
+
+from harness import cost, profile
+
+SYSTEM_MAP = """\
+0000000000000000 D fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81000100 t nvme_queue_rqs
+ffffffff81000200 T io_read
+ffffffff81000300 W arch_weak
+"""
+
+
+def test_addresses_become_functions():
+    counts = "ffffffff81000100 3\nffffffff810001ff 4\nffffffff81000200 5\n401000 7\n7f0000000000 1\n"
+    assert profile.by_function(counts, SYSTEM_MAP) == {"nvme_queue_rqs": 7, "io_read": 5, profile.USER: 8}
+
+
+def test_without_symbols_nothing_is_lost():
+    assert profile.by_function("ffffffff81000100 3\n401000 7\n", "") == {"(unknown)": 3, profile.USER: 7}
+
+
+@pytest.mark.parametrize("function, subsystem", (
+    ("io_read_fixed", "io_uring"), ("__io_submit_flush_completions", "io_uring"), ("io_schedule", "other"),
+    ("nvme_poll_cq", "NVMe"), ("blk_mq_submit_bio", "block"), ("bio_alloc_bioset", "block"),
+    ("dma_map_phys", "DMA/IOMMU"), ("intel_iommu_map_pages", "DMA/IOMMU"), ("alloc_iova_fast", "DMA/IOMMU"),
+    ("common_interrupt", "interrupt"), ("do_syscall_64", "system call"), (profile.USER, "user"), ("rw_verify_area", "other"),
+))
+def test_functions_have_a_subsystem(function, subsystem):
+    assert profile.subsystem(function) == subsystem
+
+
+def test_subsystems_add_up():
+    shares = {"io_read": 1.5, "nvme_poll_cq": 2.0, "rw_verify_area": 0.25}
+    assert sum(profile.by_subsystem(shares).values()) == 3.75
+
+
+def test_what_moved_is_named_largest_first():
+    assert profile.moved({"a": 5, "b": 1, "c": 2}, {"a": 4, "b": 4, "c": 2.1}) == [("b", 3), ("a", -1)]
+
+
+def result():
+    """All cells, at prices that meet every goal."""
+    prices = {"none": 6000, "user": 5000, "dmabuf": 2000}
+    rows = [{"mode": mode, "case": name, "registration": registration, "round": number, "ios": 10, "commands_per_io": 1.0,
+             "instructions_per_io": prices[registration] * (20 if registration != "dmabuf" and "1m" in name else 1),
+             "functions": {"io_read": 1500.0, "nvme_poll_cq": 500.0}, "register_ns": 10**6}
+            for mode in ("strict", "passthrough") for name, case in cost.CASES.items()
+            for registration in case.registrations for number in range(1, case.rounds + 1)]
+    base = [dict(row, instructions_per_io=5000.0, functions={"io_read": 1400.0}) for row in rows
+            if row["case"] == "read-4k" and row["registration"] == "user"]
+    return {"id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
+            "cases": {name: {"arguments": case.arguments} for name, case in cost.CASES.items()},
+            "made_of": {"kernel": {"release": "7.3.4 x"}}, "circumstances": {"qemu": "QEMU (Debian)"}}
+
+
+def test_goals_are_met_missed_or_not_measured():
+    assert all(str(goal).endswith(" met") for goal in cost.goals(result()))
+
+    slow = result()
+    for row in slow["rows"]:
+        if (row["mode"], row["case"], row["registration"]) == ("strict", "read-4k-last", "dmabuf"):
+            row["instructions_per_io"] *= 1.01
+    missed = [goal.text for goal in cost.goals(slow) if "NOT MET" in str(goal)]
+    assert missed == ["4 KiB at the last offset / at 0 of 8GiB: STRICT"]
+
+    part = result()
+    part["base_rows"] = []
+    assert ["not measured" in str(goal) for goal in cost.goals(part)].count(True) == 1
+    assert "1 not measured" in cost.render(part)
+
+
+def test_the_noise_is_that_of_repeated_cells():
+    noisy = copy.deepcopy(result())
+    noisy["rows"][0]["instructions_per_io"] *= 1.002
+    assert cost.noise(noisy["rows"]) == pytest.approx(0.002)
+
+
+def test_the_text_names_functions_and_what_moved():
+    text = cost.render(result())
+    assert "io_read" in text and "+100.0  io_read" in text and "+500.0  nvme_poll_cq" in text
