@@ -97,34 +97,29 @@ err_free_node:
 }
 
 /*
- * Set up @iter for @len bytes from @offset of the dma-buf in @imu and take the
- * request's reference. Only reads and writes know how to drop it. Returns 0 or
- * a negative errno; -EAGAIN if there is no map and this must not sleep.
+ * Set up @iter for @len bytes from @offset of the dma-buf in the request's slot
+ * and take the request's reference. Only reads and writes know how to drop it.
+ * Returns 0 or a negative errno; -EAGAIN if there is no map and this must not
+ * sleep.
  */
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
-		     struct io_mapped_ubuf *imu, u64 offset, size_t len,
-		     int ddir, unsigned int issue_flags)
+int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
+		     size_t len, unsigned int issue_flags)
 {
+	struct io_mapped_ubuf *imu = req->buf_node->buf;
 	struct dma_buf_io_ctx *dma_ctx = imu->priv;
+	bool is_read = req->opcode == IORING_OP_READ_FIXED;
 	struct dma_buf_io_map *map;
-	int ret;
 
-	if (unlikely(req->opcode != IORING_OP_READ_FIXED &&
-		     req->opcode != IORING_OP_WRITE_FIXED))
+	if (unlikely(!is_read && req->opcode != IORING_OP_WRITE_FIXED))
 		return -EFAULT;
 	if (unlikely(req->file != dma_ctx->file))
 		return -EBADF;
-	ret = io_validate_fixed_range(offset, len, imu);
-	if (unlikely(ret))
-		return ret;
-	/*
-	 * Nobody but the ring's owner would complete a polled request, while an
-	 * exporter waits for it.
-	 */
-	if (unlikely(req->ctx->flags & IORING_SETUP_IOPOLL))
-		return -EOPNOTSUPP;
+	if (unlikely(offset > imu->len || len > imu->len - offset ||
+		     len > MAX_RW_COUNT))
+		return -EFAULT;
 	if (unlikely(!len)) {
-		iov_iter_bvec(iter, ddir, NULL, 0, 0);
+		iov_iter_bvec(iter, is_read ? ITER_DEST : ITER_SOURCE, NULL, 0,
+			      0);
 		return 0;
 	}
 
@@ -134,7 +129,8 @@ int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
 			return -EAGAIN;
 		map = dma_buf_io_make_map(dma_ctx);
 		if (IS_ERR(map)) {
-			ret = PTR_ERR(map);
+			int ret = PTR_ERR(map);
+
 			/* a worker is also "interrupted" to be given work */
 			if (ret == -EINTR && !fatal_signal_pending(current))
 				ret = -EAGAIN;
@@ -143,6 +139,7 @@ int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
 	}
 
 	req->flags |= REQ_F_DMABUF_MAP;
-	iov_iter_dmabuf(iter, ddir, map, offset, len);
+	iov_iter_dmabuf(iter, is_read ? ITER_DEST : ITER_SOURCE, map, offset,
+			len);
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <linux/dma-buf-io.h>
 #include <linux/io_uring_types.h>
 
-struct io_mapped_ubuf;
 struct io_rsrc_node;
 struct io_uring_regbuf_desc;
 
@@ -13,9 +12,8 @@ struct io_uring_regbuf_desc;
 
 struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 				      struct io_uring_regbuf_desc *desc);
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
-		     struct io_mapped_ubuf *imu, u64 offset, size_t len,
-		     int ddir, unsigned int issue_flags);
+int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
+		     size_t len, unsigned int issue_flags);
 
 #else
 
@@ -26,8 +24,7 @@ io_regbuf_dmabuf(struct io_ring_ctx *ctx, struct io_uring_regbuf_desc *desc)
 }
 
 static inline int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
-				   struct io_mapped_ubuf *imu, u64 offset,
-				   size_t len, int ddir,
+				   u64 offset, size_t len,
 				   unsigned int issue_flags)
 {
 	return -EFAULT;

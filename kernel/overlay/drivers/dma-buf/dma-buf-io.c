@@ -46,7 +46,8 @@
  *
  *   Requests that hold a reference are with the block layer or the device. They
  *   need neither the reservation lock nor a lock of the submitter to complete,
- *   and allocate no memory by direct reclaim, which might wait for the exporter.
+ *   nor the submitter itself, as the wait polls for polled requests; and they
+ *   allocate no memory by direct reclaim, which might wait for the exporter.
  *   With the device, its own timeout handling ends them (NVMe: I/O timeout,
  *   abort timeout, controller reset, each 30 seconds by default). Before that
  *   they may wait for what holds up any I/O: a cgroup's io.max, a frozen queue,
@@ -164,6 +165,18 @@ err_unmap_attachment:
 	return ERR_PTR(ret);
 }
 
+static void dma_buf_io_drain(struct dma_buf_io_dev *dev,
+			     struct dma_buf_io_map *map)
+{
+	percpu_ref_kill(&map->refs);
+	if (!dev->ops->poll) {
+		wait_for_completion(&map->drained);
+		return;
+	}
+	while (!wait_for_completion_timeout(&map->drained, 1))
+		dev->ops->poll(dev);
+}
+
 /*
  * Take the map away, after which no DMA is going on. @idle says that no request
  * can hold a reference or be about to take one, so that nothing need be waited
@@ -182,10 +195,8 @@ static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 	if (!map)
 		return;
 
-	if (!idle) {
-		percpu_ref_kill(&map->refs);
-		wait_for_completion(&map->drained);
-	}
+	if (!idle)
+		dma_buf_io_drain(ctx->dev, map);
 	percpu_ref_exit(&map->refs);
 
 	sgt = map->sgt;

@@ -58,11 +58,15 @@ struct dma_buf_io_map {
  * @unmap: undo and free what @map made. No request uses it any more.
  *	Context: may sleep; the reservation lock is held, and reclaim may be
  *	waiting for it.
+ * @poll: complete polled requests that the device is done with, whose submitter
+ *	may never come to look. Optional.
+ *	Context: as for @unmap.
  */
 struct dma_buf_io_dev_ops {
 	struct dma_buf_io_map *(*map)(struct dma_buf_io_dev *dev,
 				      struct sg_table *sgt, size_t size);
 	void (*unmap)(struct dma_buf_io_dev *dev, struct dma_buf_io_map *map);
+	void (*poll)(struct dma_buf_io_dev *dev);
 };
 
 /**

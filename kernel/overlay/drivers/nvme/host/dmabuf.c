@@ -23,6 +23,54 @@ static bool nvme_dmabuf_sgt_fits(struct sg_table *sgt)
 	return true;
 }
 
+/*
+ * The largest power of two such that, counted from the start of the buffer,
+ * each piece of that size is contiguous.
+ */
+static unsigned int nvme_dmabuf_chunk_shift(struct sg_table *sgt)
+{
+	dma_addr_t next = sg_dma_address(sgt->sgl);
+	u64 pos = 0, breaks = 0;
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (sg_dma_address(sg) != next)
+			breaks |= pos;
+		next = sg_dma_address(sg) + sg_dma_len(sg);
+		pos += sg_dma_len(sg);
+	}
+	return breaks ? __ffs64(breaks) : NVME_DMABUF_ONE_CHUNK;
+}
+
+static int nvme_dmabuf_make_chunks(struct nvme_dmabuf_map *map,
+				   struct sg_table *sgt, size_t size)
+{
+	u64 pos = 0, end = 0, chunk;
+	struct scatterlist *sg;
+	unsigned int i;
+
+	map->chunk_shift = nvme_dmabuf_chunk_shift(sgt);
+	chunk = 1ULL << map->chunk_shift;
+	map->chunks = kvmalloc_objs(*map->chunks,
+				    ((size - 1) >> map->chunk_shift) + 1,
+				    GFP_KERNEL_ACCOUNT);
+	if (!map->chunks)
+		return -ENOMEM;
+
+	/* @pos runs over the starts of chunks, @end over those of segments */
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		u64 start = end;
+
+		end += sg_dma_len(sg);
+		for (; pos < end; pos += chunk)
+			map->chunks[pos >> map->chunk_shift] =
+				sg_dma_address(sg) + (pos - start);
+		cond_resched();
+	}
+	return 0;
+}
+
 /* Enter the buffer's pages into a set of lists, the first at slot @phase. */
 static void nvme_dmabuf_fill(__le64 *prps, struct sg_table *sgt,
 			     unsigned int phase)
@@ -102,24 +150,14 @@ static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 	return 0;
 }
 
-static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
-{
-	kvfree(map->list_dma);
-	vfree(map->prps);
-	kvfree(map);
-}
-
-static struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct dma_buf_io_dev *dev,
-						  struct sg_table *sgt,
-						  size_t size)
+static int nvme_dmabuf_make_lists(struct nvme_dmabuf_map *map,
+				  struct device *dev, struct sg_table *sgt,
+				  size_t size)
 {
 	size_t nr_prps = size / NVME_CTRL_PAGE_SIZE;
 	size_t second, nr_lists, bytes;
-	struct nvme_dmabuf_map *map;
-	int ret = -ENOMEM;
-
-	if (!nvme_dmabuf_sgt_fits(sgt))
-		return ERR_PTR(-EINVAL);
+	__le64 *prps2;
+	int ret;
 
 	second = DIV_ROUND_UP(nr_prps, NVME_DMABUF_PRPS_PER_LIST);
 	nr_lists = second + DIV_ROUND_UP(nr_prps + NVME_DMABUF_PHASE,
@@ -127,12 +165,8 @@ static struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct dma_buf_io_dev *dev,
 	bytes = PAGE_ALIGN(nr_lists * NVME_CTRL_PAGE_SIZE);
 	/* sg_table counts pages in 32 bits; reached at a buffer of petabytes */
 	if (bytes >> PAGE_SHIFT > INT_MAX)
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 
-	map = kvzalloc_flex(*map, base.bvecs, dma_buf_io_nr_bvecs(size),
-			    GFP_KERNEL_ACCOUNT);
-	if (!map)
-		return ERR_PTR(-ENOMEM);
 	map->second = second;
 	map->prps = __vmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO |
 			      __GFP_NOWARN);
@@ -140,25 +174,68 @@ static struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct dma_buf_io_dev *dev,
 				      bytes / NVME_CTRL_PAGE_SIZE,
 				      GFP_KERNEL_ACCOUNT);
 	if (!map->prps || !map->list_dma)
-		goto err_free;
+		return -ENOMEM;
 
+	prps2 = map->prps + second * (NVME_DMABUF_PRPS_PER_LIST + 1);
 	nvme_dmabuf_fill(map->prps, sgt, 0);
-	nvme_dmabuf_fill(map->prps + NVME_DMABUF_PHASE +
-			 second * (NVME_DMABUF_PRPS_PER_LIST + 1),
-			 sgt, NVME_DMABUF_PHASE);
+	nvme_dmabuf_fill(prps2 + NVME_DMABUF_PHASE, sgt, NVME_DMABUF_PHASE);
 
-	ret = nvme_dmabuf_map_lists(map, dev->dev, bytes);
+	ret = nvme_dmabuf_map_lists(map, dev, bytes);
+	if (ret)
+		return ret;
+	nvme_dmabuf_chain(map->prps, map->list_dma, second);
+	nvme_dmabuf_chain(prps2, map->list_dma + second, nr_lists - second);
+	flush_kernel_vmap_range(map->prps, bytes);
+	dma_sync_sgtable_for_device(dev, &map->pages, DMA_TO_DEVICE);
+	return 0;
+}
+
+static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
+{
+	kvfree(map->list_dma);
+	vfree(map->prps);
+	kvfree(map->chunks);
+	kvfree(map);
+}
+
+/**
+ * nvme_dmabuf_map_sgt - make a map for an exporter's mapping
+ * @dev: the controller's device
+ * @sgt: the mapping; its DMA segments add up to @size
+ * @size: of the dma-buf in bytes, not 0
+ * @use_sgl: the controller takes SGLs
+ *
+ * Context: may sleep.
+ * Return: the map, to be undone by nvme_dmabuf_unmap(), or an ERR_PTR: -EINVAL
+ * for segments that PRPs cannot describe, -ENOMEM.
+ */
+struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
+					   struct sg_table *sgt, size_t size,
+					   bool use_sgl)
+{
+	struct nvme_dmabuf_map *map;
+	int ret;
+
+	if (!nvme_dmabuf_sgt_fits(sgt))
+		return ERR_PTR(-EINVAL);
+
+	map = kvzalloc_flex(*map, base.bvecs, dma_buf_io_nr_bvecs(size),
+			    GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+	map->use_sgl = use_sgl;
+
+	ret = nvme_dmabuf_make_chunks(map, sgt, size);
 	if (ret)
 		goto err_free;
-	nvme_dmabuf_chain(map->prps, map->list_dma, second);
-	nvme_dmabuf_chain(map->prps +
-			  second * (NVME_DMABUF_PRPS_PER_LIST + 1),
-			  map->list_dma + second, nr_lists - second);
-	flush_kernel_vmap_range(map->prps, bytes);
-	dma_sync_sgtable_for_device(dev->dev, &map->pages, DMA_TO_DEVICE);
+	if (!use_sgl || map->chunk_shift != NVME_DMABUF_ONE_CHUNK) {
+		ret = nvme_dmabuf_make_lists(map, dev, sgt, size);
+		if (ret)
+			goto err_free;
+	}
 
 	/* asked after mapping: a first bounce buffer changes the answer */
-	map->need_sync = dma_dev_need_sync(dev->dev);
+	map->need_sync = dma_dev_need_sync(dev);
 	return &map->base;
 
 err_free:
@@ -166,21 +243,22 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev,
-			      struct dma_buf_io_map *base)
+/**
+ * nvme_dmabuf_unmap - undo nvme_dmabuf_map_sgt()
+ * @dev: embedded in the controller's structure
+ * @base: the map; freed
+ */
+void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base)
 {
 	struct nvme_dmabuf_map *map =
 		container_of(base, struct nvme_dmabuf_map, base);
 
-	dma_unmap_sgtable(dev->dev, &map->pages, DMA_TO_DEVICE, 0);
-	sg_free_table(&map->pages);
+	if (map->prps) {
+		dma_unmap_sgtable(dev->dev, &map->pages, DMA_TO_DEVICE, 0);
+		sg_free_table(&map->pages);
+	}
 	nvme_dmabuf_free(map);
 }
-
-const struct dma_buf_io_dev_ops nvme_dmabuf_ops = {
-	.map	= nvme_dmabuf_map_sgt,
-	.unmap	= nvme_dmabuf_unmap,
-};
 
 static void nvme_dmabuf_sync_page(struct device *dev, dma_addr_t addr,
 				  size_t len, enum dma_data_direction dir,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Registered dma-bufs for NVMe over PCIe: PRP lists prebuilt once per map.
+ * Registered dma-bufs for NVMe over PCIe. What lies in one contiguous chunk is
+ * base and offset: a pair of PRPs or an SGL data descriptor. For what does not
+ * there are PRP lists, built once per map.
  */
 #ifndef _NVME_DMABUF_H
 #define _NVME_DMABUF_H
@@ -22,30 +24,45 @@
  */
 #define NVME_DMABUF_PHASE		(NVME_DMABUF_PRPS_PER_LIST / 2)
 
+/* The chunk of a buffer that is contiguous as a whole: larger than any. */
+#define NVME_DMABUF_ONE_CHUNK		63
+
 /**
  * struct nvme_dmabuf_map - a dma-buf as the controller sees it
- * @prps: two sets of list pages with an entry for each page of the buffer, the
- *	second starting at list @second; %NVME_CTRL_PAGE_SIZE each
- * @list_dma: address of each list for the controller
- * @second: number of list pages in the first set
+ * @chunks: address of each 2^@chunk_shift bytes of the buffer, which are
+ *	contiguous; no smaller than %NVME_CTRL_PAGE_SIZE
+ * @chunk_shift: the largest that the layout allows, %NVME_DMABUF_ONE_CHUNK if
+ *	all of the buffer is contiguous
+ * @use_sgl: the controller takes an SGL data descriptor for what lies in one
+ *	chunk
  * @need_sync: the CPU and the device see different memory (bounce buffers,
  *	caches), so that requests must synchronize
+ * @list_dma: address of each list for the controller; NULL if no request can
+ *	need one
+ * @second: number of list pages in the first set
+ * @prps: two sets of list pages with an entry for each page of the buffer, the
+ *	second starting at list @second; %NVME_CTRL_PAGE_SIZE each
  * @pages: backs @prps
  * @base: the common layer's part
  */
 struct nvme_dmabuf_map {
-	__le64			*prps;
+	dma_addr_t		*chunks;
+	u8			chunk_shift;
+	bool			use_sgl;
+	bool			need_sync;
 	dma_addr_t		*list_dma;
 	unsigned long		second;
-	bool			need_sync;
+	__le64			*prps;
 	struct sg_table		pages;
 	struct dma_buf_io_map	base;
 };
 
 #ifdef CONFIG_DMA_BUF_IO
 
-extern const struct dma_buf_io_dev_ops nvme_dmabuf_ops;
-
+struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
+					   struct sg_table *sgt, size_t size,
+					   bool use_sgl);
+void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base);
 void __nvme_dmabuf_sync(struct nvme_dmabuf_map *map, struct device *dev,
 			struct request *req, bool for_device);
 
@@ -60,11 +77,12 @@ static inline struct nvme_dmabuf_map *nvme_dmabuf_map(struct request *req)
 			    base);
 }
 
-/* Entry of the first set for page @page of the buffer */
-static inline dma_addr_t nvme_dmabuf_page(const struct nvme_dmabuf_map *map,
-					  unsigned long page)
+/* The controller's address for byte @offset of the buffer */
+static inline dma_addr_t nvme_dmabuf_addr(const struct nvme_dmabuf_map *map,
+					  u64 offset)
 {
-	return le64_to_cpu(map->prps[page + page / NVME_DMABUF_PRPS_PER_LIST]);
+	return map->chunks[offset >> map->chunk_shift] +
+		(offset & ((1ULL << map->chunk_shift) - 1));
 }
 
 /*
@@ -100,26 +118,54 @@ static inline dma_addr_t nvme_dmabuf_list(const struct nvme_dmabuf_map *map,
 	return map->list_dma[list] + slot * sizeof(__le64);
 }
 
-/* Point @dptr to the data of @req by PRPs; needs no memory and cannot fail */
+/* More than PRP1 and PRP2 can say: @len bytes from @offset */
+static inline void nvme_dmabuf_map_long(const struct nvme_dmabuf_map *map,
+					u64 offset, unsigned int len,
+					struct nvme_common_command *cmd)
+{
+	dma_addr_t addr = nvme_dmabuf_addr(map, offset);
+	unsigned int in_page = offset % NVME_CTRL_PAGE_SIZE;
+
+	if (map->use_sgl && offset >> map->chunk_shift ==
+			    (offset + len - 1) >> map->chunk_shift) {
+		cmd->flags = NVME_CMD_SGL_METABUF;
+		cmd->dptr.sgl = (struct nvme_sgl_desc) {
+			.addr	= cpu_to_le64(addr),
+			.length	= cpu_to_le32(len),
+			.type	= NVME_SGL_FMT_DATA_DESC << 4,
+		};
+		return;
+	}
+
+	cmd->dptr.prp1 = cpu_to_le64(addr);
+	cmd->dptr.prp2 =
+		cpu_to_le64(nvme_dmabuf_list(map,
+					     offset / NVME_CTRL_PAGE_SIZE + 1,
+					     (in_page + len - 1) /
+					     NVME_CTRL_PAGE_SIZE));
+}
+
+/* Point @cmd to the data of @req; needs no memory and cannot fail */
 static inline void nvme_dmabuf_map_data(struct request *req,
 					struct device *dev,
-					union nvme_data_ptr *dptr)
+					struct nvme_common_command *cmd)
 {
 	struct nvme_dmabuf_map *map = nvme_dmabuf_map(req);
 	u64 offset = bio_dmabuf_offset(req->bio);
-	unsigned long page = offset / NVME_CTRL_PAGE_SIZE;
-	unsigned int in_page = offset % NVME_CTRL_PAGE_SIZE;
-	unsigned int last = (in_page + blk_rq_bytes(req) - 1) /
-			    NVME_CTRL_PAGE_SIZE;
-	dma_addr_t prp2 = 0;
+	unsigned int len = blk_rq_bytes(req);
+	unsigned int first = NVME_CTRL_PAGE_SIZE -
+			     offset % NVME_CTRL_PAGE_SIZE;
 
-	if (last > 1)
-		prp2 = nvme_dmabuf_list(map, page + 1, last);
-	else if (last)
-		prp2 = nvme_dmabuf_page(map, page + 1);
-
-	dptr->prp1 = cpu_to_le64(nvme_dmabuf_page(map, page) + in_page);
-	dptr->prp2 = cpu_to_le64(prp2);
+	if (len <= first) {
+		cmd->dptr.prp1 = cpu_to_le64(nvme_dmabuf_addr(map, offset));
+		cmd->dptr.prp2 = 0;
+	} else if (len <= first + NVME_CTRL_PAGE_SIZE) {
+		cmd->dptr.prp1 = cpu_to_le64(nvme_dmabuf_addr(map, offset));
+		cmd->dptr.prp2 = cpu_to_le64(nvme_dmabuf_addr(map,
+							      offset + first));
+	} else {
+		nvme_dmabuf_map_long(map, offset, len, cmd);
+	}
 
 	if (unlikely(map->need_sync))
 		__nvme_dmabuf_sync(map, dev, req, true);
@@ -143,7 +189,7 @@ static inline bool nvme_rq_is_dmabuf(struct request *req)
 
 static inline void nvme_dmabuf_map_data(struct request *req,
 					struct device *dev,
-					union nvme_data_ptr *dptr)
+					struct nvme_common_command *cmd)
 {
 }
 
