@@ -336,5 +336,8 @@ int main(int argc, char **argv)
 
 	printf("{\"ios\": %lu, \"commands\": %lu, \"verified\": %u, \"register_ns\": %lu, \"register_bytes\": %ld}\n", count,
 	       commands, NR_CHECKS, took, (long)available);
+	/* a ring that is left to exit() keeps the memory for a while after */
+	if (registration != NONE && io_uring_unregister_buffers(&ring))
+		errx(1, "unregistering");
 	return 0;
 }

@@ -71,6 +71,15 @@ verified "larger than one command" "" --bs=8m --iodepth=4 --size=64m
 verified "plain descriptors" "" --registerfiles=0
 verified "a kernel thread submits" "" --sqthread_poll
 verified "every I/O in a worker" "" --force_async=1
+if [ "$(cat "/sys/class/block/$(basename "$DEV")/queue/io_poll")" = 1 ]; then
+	verified "polled completions" "" --hipri
+	verified "polled completions, a kernel thread submits" "" --hipri --sqthread_poll
+	verified "polled completions, larger than one command" "" --hipri --bs=8m --iodepth=4 --size=64m
+else
+	run --rw=randread --hipri
+	[ $? != 0 ] && grep -q "cannot complete by polling" log
+	result $? "refused: polled completions without poll queues"
+fi
 verified "depth 1" "registrations=1" --iodepth=1
 verified "batches" "" --iodepth=64 --iodepth_batch=16 --iodepth_batch_complete_min=8 --iodepth_batch_complete_max=32
 verified "two devices" "registrations=2" --filename="$DEV:$DEV2"
@@ -111,12 +120,6 @@ else
 	number=$((number + 1))
 	echo "ok $number - refused: a driver without the feature # SKIP no loop device: $(cat log)"
 fi
-run --rw=randread --hipri
-case $? in
-0) said registration=dmabuf; result $? "polled completions" ;;
-*) grep -q "cannot complete by polling" log; result $? "refused: polled completions" ;;
-esac
-
 echo "1..$number"
 echo "# $bad of $number failed"
 [ "$bad" = 0 ]

@@ -115,6 +115,7 @@ static enum t_result run(pattern pattern, unsigned int memory,
 	enum t_result result;
 	int fd;
 
+	T_TRY(t_need(mode));
 	T_TRY(t_buf_init(&buf, memories[memory].kind, memories[memory].size));
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, mode, 8, SLOTS);

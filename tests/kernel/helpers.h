@@ -78,7 +78,7 @@ const char *t_number(long value);	/* "12" or "-EBADF" */
 bool t_same(const char *what, const void *got, const void *want, size_t len);
 
 /* Rings. */
-enum t_mode { T_PLAIN, T_SQPOLL, T_DEFER, T_ASYNC, T_MODES };
+enum t_mode { T_PLAIN, T_SQPOLL, T_DEFER, T_POLLED, T_ASYNC, T_MODES };
 extern const char *const t_mode_names[T_MODES];
 
 struct t_ring {
@@ -86,6 +86,8 @@ struct t_ring {
 	enum t_mode mode;
 };
 
+/* Passes, or skips the test: t_dev cannot be used with such a ring. */
+enum t_result t_need(enum t_mode mode);
 /* With a sparse buffer table of so many slots, if any. */
 void t_ring_init(struct t_ring *ring, enum t_mode mode, unsigned int depth,
 		 unsigned int slots);

@@ -239,10 +239,10 @@ int main(int argc, char **argv)
 	for (mode = 0; mode < T_MODES; mode++) {
 		for (write = 0; write < 2; write++) {
 			for (one = 0; one < 2; one++)
-				t_report(threads(mode, write, one), "%u threads, %s, %s, %s", THREADS,
+				t_report(t_need(mode) ?: threads(mode, write, one), "%u threads, %s, %s, %s", THREADS,
 					 one ? "one dma-buf" : "one dma-buf each",
 					 write ? "write" : "read", t_mode_names[mode]);
-			t_report(two_disks(mode, write), "two disks, one dma-buf, %s, %s",
+			t_report(t_need(mode) ?: two_disks(mode, write), "two disks, one dma-buf, %s, %s",
 				 write ? "write" : "read", t_mode_names[mode]);
 		}
 	}
