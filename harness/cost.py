@@ -18,6 +18,8 @@ from .modes import MODES
 from .paths import BUILD, RESULTS, ROOT
 
 HUGE_PAGES = 4200  # of 2 MiB
+NS_AN_INSTRUCTION = 2  # -icount shift=1
+EXACT = 0.001  # how far the profile's sum may be from the instruction clock
 BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more
 
 
@@ -59,12 +61,14 @@ def cells(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
 
 def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
     """One row for each of `todo`: what iocost said, and instructions per I/O by function."""
-    lines = [f"/bin/iocost --registration {registration} --count {case.count} {case.arguments} $NULLDEV $DEV || exit 1"
-             for case, registration, _ in todo]
+    lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"]
+    lines += [f"/bin/iocost --registration {registration} --count {case.count} {case.arguments} $NULLDEV $DEV || exit 1"
+              for case, registration, _ in todo]
     with tempfile.TemporaryDirectory(prefix="dmabuf-profile-") as scratch:
         prefix = Path(scratch) / "window"
-        spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join([f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages", *lines]), icount=True, memory="13G",
-                          append="udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),
+        spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join(lines), icount=True, memory="13G",
+                          # Never halted, the clock shows every instruction and nothing else.
+                          append="idle=poll udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),
                           qemu_extra=f"-plugin file={BUILD / 'profile.so'},out={prefix}")
         keep.mkdir(parents=True, exist_ok=True)
         with (keep / "out.txt").open("wb") as out:
@@ -81,11 +85,16 @@ def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path)
 
 
 def row(mode: str, case: Case, registration: str, number: int, result: Row, counts: dict[str, int]) -> Row:
-    ios = result["ios"]
+    """The profile of a cell, if it is whole: its sum must be what the clock counted."""
+    ios, executed, clock = result["ios"], sum(counts.values()), result["window_ns"] / NS_AN_INSTRUCTION
+    if abs(executed / clock - 1) > EXACT:
+        raise Fault(f"cost: {mode} {case.name} {registration}: the profile adds up to {executed:,} instructions, "
+                    f"the guest's clock to {clock:,.0f}")
+    busy = {name: count for name, count in counts.items() if name != profile.IDLE}
     return {"mode": mode, "case": case.name, "registration": registration, "round": number, **result,
-            "commands_per_io": result["commands"] / ios, "instructions_per_io": sum(counts.values()) / ios,
-            "functions": {name: round(count / ios, 3) for name, count in
-                          sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count / ios >= 0.01}}
+            "commands_per_io": result["commands"] / ios, "instructions_per_io": sum(busy.values()) / ios,
+            "idle_per_io": (executed - sum(busy.values())) / ios, "executed_over_clock": executed / clock,
+            "functions": profile.per_io(busy, ios)}
 
 
 def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> Path:
@@ -239,7 +248,7 @@ def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path
     from . import plot
 
     if not (kernel.resolve().parent / "System.map").exists():
-        progress.say(f"cost: no System.map beside {kernel}: its functions will be unknown")
+        raise Fault(f"{kernel} has no System.map beside it: neither idle time nor functions can be told")
     directory = measure(modes, cases, kernel, base)
     result = record.read(directory / "cost.json")
     (directory / "cost.txt").write_text(render(result))

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 USER = "(user)"
+IDLE = "(idle)"  # what waits instead of halting when booted with idle=poll
+REST = "(rest)"
 USER_END = 1 << 47  # x86-64 with four levels of page tables
 
 # By name, first match counts: a System.map does not say which object a function came from.
@@ -39,8 +41,16 @@ def by_function(counts: str, system_map: str) -> dict[str, int]:
         address, count = line.split()
         place = int(address, 16)
         index = bisect.bisect_right(addresses, place) - 1
-        found[USER if place < USER_END else names[index] if index >= 0 else "(unknown)"] += int(count)
+        name = USER if place < USER_END else names[index] if index >= 0 else "(unknown)"
+        found[IDLE if name.partition(".")[0] == "cpu_idle_poll" else name] += int(count)
     return dict(found)
+
+
+def per_io(counts: dict[str, int], ios: int, least: float = 0.01) -> dict[str, float]:
+    """The largest first; those too small to tell apart become one, so that the sum stays."""
+    shares = {name: count / ios for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
+    kept = {name: share for name, share in shares.items() if share >= least}
+    return kept | {REST: sum(shares.values()) - sum(kept.values())}
 
 
 def subsystem(function: str) -> str:
@@ -63,5 +73,4 @@ def moved(before: dict[str, float], after: dict[str, float], least: float = 0.5)
 
 
 def read(path: Path, kernel: Path) -> dict[str, int]:
-    system_map = kernel.resolve().parent / "System.map"
-    return by_function(path.read_text(), system_map.read_text() if system_map.exists() else "")
+    return by_function(path.read_text(), (kernel.resolve().parent / "System.map").read_text())

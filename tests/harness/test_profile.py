@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether every instruction is counted, once, and put where it belongs."""
+
+import pytest
+
+from harness import cost, profile
+from harness.fault import Fault
+
+
+def test_waiting_is_kept_apart():
+    symbols = "ffffffff81000000 t cpu_idle_poll.isra.0\nffffffff81000100 t cpu_idle\n"
+    assert profile.by_function("ffffffff81000010 5\nffffffff81000110 2\n", symbols) == {profile.IDLE: 5, "cpu_idle": 2}
+
+
+def test_small_functions_are_not_lost():
+    shares = profile.per_io({"a": 1000, "b": 3, "c": 2, "d": 999}, 1000)
+    assert list(shares) == ["a", "d", profile.REST]
+    assert shares[profile.REST] == pytest.approx(0.005)
+    assert sum(shares.values()) == pytest.approx(2.004)
+
+
+def row(counts, clock):
+    result = {"ios": 10, "commands": 10, "window_ns": clock * cost.NS_AN_INSTRUCTION}
+    return cost.row("strict", cost.CASES["read-4k"], "user", 1, result, counts)
+
+
+def test_waiting_is_no_cost():
+    counted = row({"io_read": 20000, profile.IDLE: 5000}, 25000)
+    assert (counted["instructions_per_io"], counted["idle_per_io"]) == (2000, 500)
+    assert sum(counted["functions"].values()) == pytest.approx(2000)
+
+
+def test_a_profile_that_the_clock_contradicts_is_refused():
+    assert row({"io_read": 20000}, 20019)["executed_over_clock"] == pytest.approx(1, abs=1e-3)
+    for clock in (20021, 19979):
+        with pytest.raises(Fault, match="adds up to 20,000 instructions"):
+            row({"io_read": 20000}, clock)
