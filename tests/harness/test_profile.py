@@ -6,6 +6,26 @@ import pytest
 from harness import cost, profile
 from harness.fault import Fault
 
+WHERE = {"io_uring/": "io_uring", "block/": "block", "drivers/nvme/": "NVMe", "drivers/iommu/": "DMA/IOMMU",
+         "kernel/dma/": "DMA/IOMMU"}
+
+
+def test_names_tell_what_the_objects_tell(data):
+    """functions.txt: functions seen in profiles of all paths, and the object that nm found each in."""
+    lines = [line.split() for line in (data / "functions.txt").read_text().splitlines()]
+    assert len(lines) > 180
+    wrong = [(name, profile.subsystem(name), file) for name, file in lines
+             if profile.subsystem(name) != next(where for prefix, where in WHERE.items() if file.startswith(prefix))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name, where", (
+    ("_raw_spin_lock_irq", "other"), ("io_serial_out", "other"), ("handle_edge_irq", "interrupt"),
+    ("__common_interrupt", "interrupt"), ("make_range_ul", "DMA/IOMMU"), ("kiocb_done", "io_uring"),
+))
+def test_names_that_mislead(name, where):
+    assert profile.subsystem(name) == where
+
 
 def test_waiting_is_kept_apart():
     symbols = "ffffffff81000000 t cpu_idle_poll.isra.0\nffffffff81000100 t cpu_idle\n"
