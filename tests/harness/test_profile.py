@@ -1,13 +1,50 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether every instruction is counted, once, and put where it belongs."""
 
+import re
+import subprocess
+
 import pytest
 
 from harness import cost, profile
 from harness.fault import Fault
+from harness.paths import ROOT
 
 WHERE = {"io_uring/": "io_uring", "block/": "block", "drivers/nvme/": "NVMe", "drivers/iommu/": "DMA/IOMMU",
          "kernel/dma/": "DMA/IOMMU"}
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    """What the plugin writes about the program that fake_qemu.c runs."""
+    place = tmp_path_factory.mktemp("profile")
+    gcc = ["gcc", "-O2", "-Wall", "-Werror"]
+    here = ROOT / "tests/harness"
+    subprocess.run([*gcc, "-shared", "-fPIC", "-o", place / "profile.so", ROOT / "harness/qemu/profile.c"], check=True)
+    subprocess.run([*gcc, "-rdynamic", "-o", place / "fake_qemu", here / "fake_qemu.c", "-ldl"], check=True)
+    subprocess.run([place / "fake_qemu", place / "profile.so", place / "out"], check=True)
+    texts = [(place / f"out.{number}").read_text() for number in (0, 1)]
+    assert not (place / "out.2").exists()
+    return [{int(address, 16): int(count) for address, count in re.findall(r"(\w+) (\d+)", text)} for text in texts]
+
+
+def test_only_what_runs_between_the_marks_counts(windows):
+    work = (0x400000, 0xffffffff81000001, 0xffffffff81000003)
+    assert [[window[address] for address in work] for window in windows] == [[7, 7, 7], [1, 1, 1]]
+
+
+def test_the_marks_count_as_no_more_than_themselves(windows):
+    for window in windows:
+        assert sum(window.get(mark, 0) for mark in (0x1000, 0x2000)) <= 2
+        assert len(window) <= 5
+
+
+def test_a_count_that_cannot_be_written_is_an_error(tmp_path):
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "p.so", ROOT / "harness/qemu/profile.c"], check=True)
+    subprocess.run(["gcc", "-rdynamic", "-o", tmp_path / "q", ROOT / "tests/harness/fake_qemu.c", "-ldl"], check=True)
+    done = subprocess.run([tmp_path / "q", tmp_path / "p.so", tmp_path / "missing/out"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "missing/out" in done.stderr
 
 
 def test_names_tell_what_the_objects_tell(data):
