@@ -40,6 +40,8 @@ CASES = {case.name: case for case in (
     Case("read-64k", "--bs 64k", 10000),
     Case("read-1m", "--bs 1m", 3000),
     Case("write-1m", "--bs 1m --write", 3000),
+    Case("read-64k-scattered", "--bs 64k --scattered", 10000),
+    Case("read-1m-scattered", "--bs 1m --scattered", 3000),
     Case("read-4k-huge", "--bs 4k --huge", 20000, ("dmabuf",)),
     Case("read-1m-huge", "--bs 1m --huge", 3000),
     Case("read-4k-first", f"--bs 4k --huge --size {BUFFER} --place first", 20000, ("dmabuf",)),
