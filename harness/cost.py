@@ -160,9 +160,9 @@ def goals(result: Row) -> list[Goal]:
     found = [Goal(f"4 KiB {verb}, dma-buf: STRICT / PASSTHROUGH", 0.995, 1.005,
                   ratio(cost("strict", f"{verb}-4k", "dmabuf"), cost("passthrough", f"{verb}-4k", "dmabuf")))
              for verb in ("read", "write")]
-    for size, passthrough, strict in (("4k", 0.83, 0.54), ("64k", 0.54, 0.41)):
-        found += [Goal(f"{size} read, dma-buf / user: {mode.upper()}", 0, bound,
-                       ratio(cost(mode, f"read-{size}", "dmabuf"), cost(mode, f"read-{size}", "user")))
+    for case, passthrough, strict in (("read-4k", 0.83, 0.54), ("write-4k", 0.83, 0.54), ("read-64k", 0.54, 0.41)):
+        found += [Goal(f"{case}, dma-buf / user: {mode.upper()}", 0, bound,
+                       ratio(cost(mode, case, "dmabuf"), cost(mode, case, "user")))
                   for mode, bound in (("passthrough", passthrough), ("strict", strict))]
     found.append(Goal("1 MiB read, dma-buf / user: the worst mode", 0, 0.10,
                       worst([ratio(cost(mode, "read-1m", "dmabuf"), cost(mode, "read-1m", "user")) for mode in modes])))
