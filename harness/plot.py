@@ -123,7 +123,8 @@ def subsystems(record: Row, directory: Path, case: str = "read-4k") -> None:
                         **shares[index]})
     axes.set_xticks(range(len(rows)), [f"{row['mode']}\n{row['registration']}" for row in rows], fontsize=7)
     axes.set_ylabel("guest instructions per I/O")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True)
+    handles, labels = axes.get_legend_handles_labels()  # stacked as the bars are
+    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set_title(f"{case}: every instruction of the guest, by subsystem\nTCG emulation, not hardware; run {record['id']}",
                    fontsize=10)
     drawing.tight_layout()

@@ -2,10 +2,11 @@
 """From addresses to functions to subsystems, and from rows to goals, on made-up data."""
 
 import copy
+import csv
 
 import pytest
 
-from harness import cost, profile
+from harness import cost, plot, profile
 
 SYSTEM_MAP = """\
 0000000000000000 D fixed_percpu_data
@@ -84,3 +85,19 @@ def test_the_noise_is_that_of_repeated_cells():
 def test_the_text_names_functions_and_what_moved():
     text = cost.render(result())
     assert "io_read" in text and "+100.0  io_read" in text and "+500.0  nvme_poll_cq" in text
+
+
+def test_the_stacks_add_up_to_what_they_stand_for(tmp_path):
+    drawn = result()
+    for row in drawn["rows"]:
+        row["instructions_per_io"] = sum(row["functions"].values())
+    plot.subsystems(drawn, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "subsystems.csv").open()))
+    assert [(row["mode"], row["registration"]) for row in rows] == [
+        (mode, registration) for mode in ("strict", "passthrough") for registration in ("none", "user", "dmabuf")]
+    for row in rows:
+        parts = [float(value) for name, value in row.items() if name not in ("mode", "registration", "total")]
+        assert sum(parts) == pytest.approx(float(row["total"])) == 2000
+    first = {kind: (tmp_path / f"subsystems.{kind}").read_bytes() for kind in ("svg", "png")}
+    plot.subsystems(drawn, tmp_path)
+    assert first == {kind: (tmp_path / f"subsystems.{kind}").read_bytes() for kind in ("svg", "png")}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether every instruction is counted, once, and put where it belongs."""
+
+import re
+import subprocess
+
+import pytest
+
+from harness import cost, profile
+from harness.fault import Fault
+from harness.paths import ROOT
+
+WHERE = {"io_uring/": "io_uring", "block/": "block", "drivers/nvme/": "NVMe", "drivers/iommu/": "DMA/IOMMU",
+         "kernel/dma/": "DMA/IOMMU"}
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    """What the plugin writes about the program that fake_qemu.c runs."""
+    place = tmp_path_factory.mktemp("profile")
+    gcc = ["gcc", "-O2", "-Wall", "-Werror"]
+    here = ROOT / "tests/harness"
+    subprocess.run([*gcc, "-shared", "-fPIC", "-o", place / "profile.so", ROOT / "harness/qemu/profile.c"], check=True)
+    subprocess.run([*gcc, "-rdynamic", "-o", place / "fake_qemu", here / "fake_qemu.c", "-ldl"], check=True)
+    subprocess.run([place / "fake_qemu", place / "profile.so", place / "out"], check=True)
+    texts = [(place / f"out.{number}").read_text() for number in (0, 1)]
+    assert not (place / "out.2").exists()
+    return [{int(address, 16): int(count) for address, count in re.findall(r"(\w+) (\d+)", text)} for text in texts]
+
+
+def test_only_what_runs_between_the_marks_counts(windows):
+    work = (0x400000, 0xffffffff81000001, 0xffffffff81000003)
+    assert [[window[address] for address in work] for window in windows] == [[7, 7, 7], [1, 1, 1]]
+
+
+def test_the_marks_count_as_no_more_than_themselves(windows):
+    for window in windows:
+        assert sum(window.get(mark, 0) for mark in (0x1000, 0x2000)) <= 2
+        assert len(window) <= 5
+
+
+def test_a_count_that_cannot_be_written_is_an_error(tmp_path):
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "p.so", ROOT / "harness/qemu/profile.c"], check=True)
+    subprocess.run(["gcc", "-rdynamic", "-o", tmp_path / "q", ROOT / "tests/harness/fake_qemu.c", "-ldl"], check=True)
+    done = subprocess.run([tmp_path / "q", tmp_path / "p.so", tmp_path / "missing/out"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "missing/out" in done.stderr
+
+
+def test_names_tell_what_the_objects_tell(data):
+    """functions.txt: functions seen in profiles of all paths, and the object that nm found each in."""
+    lines = [line.split() for line in (data / "functions.txt").read_text().splitlines()]
+    assert len(lines) > 180
+    wrong = [(name, profile.subsystem(name), file) for name, file in lines
+             if profile.subsystem(name) != next(where for prefix, where in WHERE.items() if file.startswith(prefix))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name, where", (
+    ("_raw_spin_lock_irq", "other"), ("io_serial_out", "other"), ("handle_edge_irq", "interrupt"),
+    ("__common_interrupt", "interrupt"), ("make_range_ul", "DMA/IOMMU"), ("kiocb_done", "io_uring"),
+))
+def test_names_that_mislead(name, where):
+    assert profile.subsystem(name) == where
+
+
+def test_waiting_is_kept_apart():
+    symbols = "ffffffff81000000 t cpu_idle_poll.isra.0\nffffffff81000100 t cpu_idle\n"
+    assert profile.by_function("ffffffff81000010 5\nffffffff81000110 2\n", symbols) == {profile.IDLE: 5, "cpu_idle": 2}
+
+
+def test_small_functions_are_not_lost():
+    shares = profile.per_io({"a": 1000, "b": 3, "c": 2, "d": 999}, 1000)
+    assert list(shares) == ["a", "d", profile.REST]
+    assert shares[profile.REST] == pytest.approx(0.005)
+    assert sum(shares.values()) == pytest.approx(2.004)
+
+
+def row(counts, clock):
+    result = {"ios": 10, "commands": 10, "window_ns": clock * cost.NS_AN_INSTRUCTION}
+    return cost.row("strict", cost.CASES["read-4k"], "user", 1, result, counts)
+
+
+def test_waiting_is_no_cost():
+    counted = row({"io_read": 20000, profile.IDLE: 5000}, 25000)
+    assert (counted["instructions_per_io"], counted["idle_per_io"]) == (2000, 500)
+    assert sum(counted["functions"].values()) == pytest.approx(2000)
+
+
+def test_a_profile_that_the_clock_contradicts_is_refused():
+    assert row({"io_read": 20000}, 20019)["executed_over_clock"] == pytest.approx(1, abs=1e-3)
+    for clock in (20021, 19979):
+        with pytest.raises(Fault, match="adds up to 20,000 instructions"):
+            row({"io_read": 20000}, clock)
