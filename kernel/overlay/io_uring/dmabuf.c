@@ -96,50 +96,17 @@ err_free_node:
 	return ERR_PTR(ret);
 }
 
-/*
- * Set up @iter for @len bytes from @offset of the dma-buf in the request's slot
- * and take the request's reference. Only reads and writes know how to drop it.
- * Returns 0 or a negative errno; -EAGAIN if there is no map and this must not
- * sleep.
- */
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
-		     size_t len, unsigned int issue_flags)
+/* The live map, made if this may sleep; a reference on it, or an ERR_PTR. */
+struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
+					  unsigned int issue_flags)
 {
-	struct io_mapped_ubuf *imu = req->buf_node->buf;
-	struct dma_buf_io_ctx *dma_ctx = imu->priv;
-	bool is_read = req->opcode == IORING_OP_READ_FIXED;
 	struct dma_buf_io_map *map;
 
-	if (unlikely(!is_read && req->opcode != IORING_OP_WRITE_FIXED))
-		return -EFAULT;
-	if (unlikely(req->file != dma_ctx->file))
-		return -EBADF;
-	if (unlikely(offset > imu->len || len > imu->len - offset ||
-		     len > MAX_RW_COUNT))
-		return -EFAULT;
-	if (unlikely(!len)) {
-		iov_iter_bvec(iter, is_read ? ITER_DEST : ITER_SOURCE, NULL, 0,
-			      0);
-		return 0;
-	}
-
-	map = dma_buf_io_get_map(dma_ctx);
-	if (unlikely(!map)) {
-		if (issue_flags & IO_URING_F_NONBLOCK)
-			return -EAGAIN;
-		map = dma_buf_io_make_map(dma_ctx);
-		if (IS_ERR(map)) {
-			int ret = PTR_ERR(map);
-
-			/* a worker is also "interrupted" to be given work */
-			if (ret == -EINTR && !fatal_signal_pending(current))
-				ret = -EAGAIN;
-			return ret;
-		}
-	}
-
-	req->flags |= REQ_F_DMABUF_MAP;
-	iov_iter_dmabuf(iter, is_read ? ITER_DEST : ITER_SOURCE, map, offset,
-			len);
-	return 0;
+	if (issue_flags & IO_URING_F_NONBLOCK)
+		return ERR_PTR(-EAGAIN);
+	map = dma_buf_io_make_map(dma_ctx);
+	/* a worker is also "interrupted" to be given work */
+	if (map == ERR_PTR(-EINTR) && !fatal_signal_pending(current))
+		return ERR_PTR(-EAGAIN);
+	return map;
 }
