@@ -36,9 +36,9 @@ class Variant:
 
 
 VARIANTS = {
-    "series": Variant("bzImage", True, ("base.config",)),
+    "series": Variant("bzImage", True, ("base.config", "series.config")),
     "unpatched": Variant("bzImage-base", False, ("base.config",)),
-    "debug": Variant("bzImage-debug", True, ("base.config", "debug.config")),
+    "debug": Variant("bzImage-debug", True, ("base.config", "series.config", "debug.config")),
 }
 
 
