@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from . import build, guest, profile, progress, record, sources
+from . import build, guest, mechanisms, profile, progress, record, sources
 from .fault import Fault
 from .modes import MODES
 from .paths import BUILD, RESULTS, ROOT
@@ -20,6 +20,7 @@ from .paths import BUILD, RESULTS, ROOT
 HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
 EXACT = 0.001  # how far the profile's sum may be from the instruction clock
+SCHEMA = 2  # of cost.json
 BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more
 
 
@@ -34,6 +35,8 @@ class Case:
     rounds: int = 1
 
 
+DEPTHS = (1, 4, 16, 32)  # below the 128 of all others
+REGISTERED = ("1m", "4m", "16m", "256m")  # beside the 64m of all others
 CASES = {case.name: case for case in (
     Case("read-4k", "--bs 4k", 20000, ("none", "user", "dmabuf"), 2),
     Case("write-4k", "--bs 4k --write", 20000, rounds=2),
@@ -46,6 +49,11 @@ CASES = {case.name: case for case in (
     Case("read-1m-huge", "--bs 1m --huge", 3000),
     Case("read-4k-first", f"--bs 4k --huge --size {BUFFER} --place first", 20000, ("dmabuf",)),
     Case("read-4k-last", f"--bs 4k --huge --size {BUFFER} --place last", 20000, ("dmabuf",)),
+    # Curves: of the block size, of the queue depth, of what is registered.
+    Case("read-16k", "--bs 16k", 10000),
+    Case("read-256k", "--bs 256k", 5000),
+    *(Case(f"read-4k-qd{depth}", f"--bs 4k --depth {depth}", 5000) for depth in DEPTHS),
+    *(Case(f"register-{size}", f"--bs 4k --size {size}", 1000) for size in REGISTERED),
 )}
 BASE_CASE = Case("read-4k", "--bs 4k", 20000, ("user",), 2)  # what an unpatched kernel can do
 
@@ -63,15 +71,18 @@ def cells(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
 
 def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
     """One row for each of `todo`: what iocost said, and instructions per I/O by function."""
-    lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"]
+    huge = any("--huge" in case.arguments for case, _, _ in todo)
+    lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"] if huge else []
     lines += [f"/bin/iocost --registration {registration} --count {case.count} {case.arguments} $NULLDEV $DEV || exit 1"
               for case, registration, _ in todo]
+    symbols = profile.system_map(kernel)
     with tempfile.TemporaryDirectory(prefix="dmabuf-profile-") as scratch:
         prefix = Path(scratch) / "window"
-        spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join(lines), icount=True, memory="13G",
+        spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join(lines), icount=True,
+                          memory="13G" if huge else "2G",
                           # Never halted, the clock shows every instruction and nothing else.
                           append="idle=poll udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),
-                          qemu_extra=f"-plugin file={BUILD / 'profile.so'},out={prefix}")
+                          qemu_extra=f"-plugin file={BUILD / 'profile.so'},out={prefix}{profile.plugin_arguments(symbols)}")
         keep.mkdir(parents=True, exist_ok=True)
         with (keep / "out.txt").open("wb") as out:
             status = guest.boot(spec, out, keep).status
@@ -82,21 +93,40 @@ def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path)
         if len(results) != len(todo):
             raise Fault(f"cost: {mode}: {len(todo)} cells, but {len(results)} results in {keep}")
         return [row(mode, case, registration, number, result,
-                    profile.read(Path(f"{prefix}.{index}"), kernel))
+                    profile.window(Path(f"{prefix}.{index}").read_text(), symbols))
                 for index, ((case, registration, number), result) in enumerate(zip(todo, results))]
 
 
-def row(mode: str, case: Case, registration: str, number: int, result: Row, counts: dict[str, int]) -> Row:
-    """The profile of a cell, if it is whole: its sum must be what the clock counted."""
-    ios, executed, clock = result["ios"], sum(counts.values()), result["window_ns"] / NS_AN_INSTRUCTION
+def row(mode: str, case: Case, registration: str, number: int, result: Row, window: profile.Window) -> Row:
+    """The profile of a cell, if it is whole: it must agree with the guest's clock and with the disk's count of requests."""
+    ios, executed, clock = result["ios"], sum(window.functions.values()), result["window_ns"] / NS_AN_INSTRUCTION
+    where = f"cost: {mode} {case.name} {registration}"
     if abs(executed / clock - 1) > EXACT:
-        raise Fault(f"cost: {mode} {case.name} {registration}: the profile adds up to {executed:,} instructions, "
-                    f"the guest's clock to {clock:,.0f}")
-    busy = {name: count for name, count in counts.items() if name != profile.IDLE}
+        raise Fault(f"{where}: the profile adds up to {executed:,} instructions, the guest's clock to {clock:,.0f}")
+    counts = mechanisms.count(window, ios, result["eagain"])
+    commands = result["commands"] / ios
+    if counts["command"] is not None and abs(counts["command"] / commands - 1) > EXACT:
+        raise Fault(f"{where}: {counts['command']:.4f} NVMe commands per I/O were set up, {commands:.4f} completed")
+    busy = {name: count for name, count in window.functions.items() if name != profile.IDLE}
     return {"mode": mode, "case": case.name, "registration": registration, "round": number, **result,
-            "commands_per_io": result["commands"] / ios, "instructions_per_io": sum(busy.values()) / ios,
+            "commands_per_io": commands, "bytes_per_command": block_bytes(case) / commands,
+            "instructions_per_io": sum(busy.values()) / ios,
             "idle_per_io": (executed - sum(busy.values())) / ios, "executed_over_clock": executed / clock,
-            "functions": profile.per_io(busy, ios)}
+            "contexts": {name: count / ios for name, count in window.contexts().items()},
+            "mechanisms": counts, "functions": profile.per_io(busy, ios)}
+
+
+def option(case: Case, name: str, default: str) -> str:
+    words = case.arguments.split()
+    return words[words.index(name) + 1] if name in words else default
+
+
+def size_bytes(text: str) -> int:
+    return int(text[:-1]) << {"k": 10, "m": 20, "g": 30}[text[-1]]
+
+
+def block_bytes(case: Case) -> int:
+    return size_bytes(option(case, "--bs", "4k"))
 
 
 def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> Path:
@@ -115,7 +145,7 @@ def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: 
         if base:
             base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], run / "boots" / f"{mode}-base")
         progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
-    result = {"schema": 1, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
+    result = {"schema": SCHEMA, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
               "modes": modes, "cases": {name: dataclasses.asdict(CASES[name]) for name in cases},
               "rows": rows, "base_rows": base_rows}
     record.write(run / "cost.json", result)
@@ -203,6 +233,22 @@ def table(result: Row) -> list[str]:
     return text
 
 
+def split(result: Row, cases: tuple[str, ...] = ("read-4k", "read-1m")) -> list[str]:
+    """Who executes the instructions, and how often an I/O does what is dear."""
+    rows = [each for each in result["rows"] if each["case"] in cases and each["round"] == 1]
+    names = [name for name in mechanisms.TITLES if any(each["mechanisms"][name] != 0 for each in rows)]
+    never = [title for name, title in mechanisms.TITLES.items() if name not in names]
+    text = [f"  {'':<21}{'user':>7}{'kernel':>8}{'irq':>7}" + "".join(f"{name.replace('_interrupt', ''):>9}" for name in names)]
+    for case in cases:
+        text += [f" {case}"] if any(each["case"] == case for each in rows) else []
+        for each in (each for each in rows if each["case"] == case):
+            shares = "".join(f"{each['contexts'][name]:{width},.0f}" for name, width in
+                             (("user", 7), ("kernel", 8), ("interrupt", 7)))
+            counts = ("-" if each["mechanisms"][name] is None else f"{each['mechanisms'][name]:.3f}" for name in names)
+            text.append(f"  {each['mode']:<13}{each['registration']:<8}{shares}" + "".join(f"{count:>9}" for count in counts))
+    return text + ([f"  never: {', '.join(never)}"] if never else [])
+
+
 def attribution(result: Row, case: str = "read-4k", top: int = 20) -> list[str]:
     text: list[str] = []
     for mode in result["modes"]:
@@ -236,6 +282,7 @@ def render(result: Row) -> str:
             *table(result)]
     if spread is not None:
         text.append(f"  the two rounds of a cell differ by {spread:.3%} at most")
+    text += ["", "User, kernel and interrupt (entry to irqentry_exit, softirqs with it); calls per I/O", *split(result)]
     missing = sum(1 for goal in goals(result) if goal.value is None)
     text += ["", "Goals", *(str(goal) for goal in goals(result))]
     if missing:

@@ -4,6 +4,7 @@
 import bisect
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 USER = "(user)"
@@ -30,24 +31,57 @@ SUBSYSTEMS = {
 }
 
 
-def functions(system_map: str) -> tuple[list[int], list[str]]:
-    """Addresses and names of text symbols, sorted."""
-    symbols = sorted((int(address, 16), name) for address, kind, name in
-                     (line.split() for line in system_map.splitlines()) if kind in "tTwW")
-    return [address for address, _ in symbols], [name for _, name in symbols]
+
+@dataclass(frozen=True)
+class Window:
+    """What the machine did between the two marks."""
+
+    functions: dict[str, int]  # instructions: user space as one, what has no symbol as (unknown)
+    calls: dict[str, int]  # executions of a function's first instruction; 0 for one that was never called
+    interrupts: int
+    interrupt_instructions: int  # from the entry stub to irqentry_exit, softirqs included; functions has them too
+
+    def contexts(self) -> dict[str, int]:
+        """Instructions by who was at work: they add up to all but the idle loop's."""
+        user, idle = self.functions.get(USER, 0), self.functions.get(IDLE, 0)
+        return {"user": user, "kernel": sum(self.functions.values()) - user - idle - self.interrupt_instructions,
+                "interrupt": self.interrupt_instructions}
 
 
-def by_function(counts: str, system_map: str) -> dict[str, int]:
-    """What the plugin wrote, by function: user space as one, what has no symbol as (unknown)."""
-    addresses, names = functions(system_map)
+def text_symbols(system_map: str) -> list[tuple[int, str]]:
+    return sorted((int(address, 16), name) for address, kind, name in
+                  (line.split() for line in system_map.splitlines()) if kind in "tTwW")
+
+
+def plugin_arguments(system_map: str) -> str:
+    """Where interrupts begin and end, for the plugin: the stubs of devices, those of the local APIC, the common way out."""
+    places = {name: address for address, name in text_symbols(system_map)}
+    ranges = [(places[name], places[name]) for name in places if name.startswith("asm_sysvec_")]
+    if {"irq_entries_start", "spurious_entries_start"} <= places.keys():
+        ranges.append((places["irq_entries_start"], places["spurious_entries_start"] - 1))
+    return "".join([*(f",enter={first:x}-{last:x}" for first, last in sorted(ranges)),
+                    f",leave={places['irqentry_exit']:x}" if "irqentry_exit" in places else ""])
+
+
+def window(text: str, system_map: str) -> Window:
+    """What the plugin wrote, by function."""
+    symbols = text_symbols(system_map)
+    addresses = [address for address, _ in symbols]
     found: Counter[str] = Counter()
-    for line in counts.splitlines():
+    calls = dict.fromkeys((name for _, name in symbols), 0)
+    number = instructions = 0
+    for line in text.splitlines():
+        if line.startswith("interrupts "):
+            number, instructions = map(int, line.split()[1:])
+            continue
         address, count = line.split()
         place = int(address, 16)
         index = bisect.bisect_right(addresses, place) - 1
-        name = USER if place < USER_END else names[index] if index >= 0 else "(unknown)"
+        name = USER if place < USER_END else symbols[index][1] if index >= 0 else "(unknown)"
+        if place >= USER_END and index >= 0 and addresses[index] == place:
+            calls[name] += int(count)
         found[IDLE if name.partition(".")[0] == "cpu_idle_poll" else name] += int(count)
-    return dict(found)
+    return Window(dict(found), calls, number, instructions)
 
 
 def per_io(counts: dict[str, int], ios: int, least: float = 0.01) -> dict[str, float]:
@@ -76,5 +110,5 @@ def moved(before: dict[str, float], after: dict[str, float], least: float = 0.5)
                   key=lambda item: (-abs(item[1]), item[0]))
 
 
-def read(path: Path, kernel: Path) -> dict[str, int]:
-    return by_function(path.read_text(), (kernel.resolve().parent / "System.map").read_text())
+def system_map(kernel: Path) -> str:
+    return (kernel.resolve().parent / "System.map").read_text()

@@ -4,9 +4,10 @@
  *
  * Verifies the path that it is going to use on DATADISK, byte by byte against
  * plain O_DIRECT I/O; then runs COUNT I/Os on NULLDISK, 128 deep in batches of
- * 32, between two marks for harness/qemu/profile.c. Nothing is in flight at
- * either mark. Prints one line of JSON, in it the guest's time between the
- * marks: on the instruction clock that is a count of its own.
+ * 32 (or --depth, in batches of a quarter of it), between two marks for
+ * harness/qemu/profile.c. What returns -EAGAIN is counted and sent again. Nothing
+ * is in flight at either mark. Prints one line of JSON, in it the guest's time
+ * between the marks: on the instruction clock that is a count of its own.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -29,8 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEPTH		128
-#define BATCH		32
+#define MAX_DEPTH	128
 #define USER_SLOT	(1UL << 30)	/* the most that one iovec may register */
 #define MAX_SLOTS	64
 #define DISK_BYTES	(48UL << 30)	/* of NULLDISK: 64 GiB */
@@ -43,7 +43,7 @@ enum place { RANDOM, FIRST, LAST };
 static enum registration registration = DMABUF;
 static enum place place = RANDOM;
 static size_t bs = 4096, size = 64 << 20;
-static unsigned long count = 10000;
+static unsigned long count = 10000, depth = MAX_DEPTH, batch, nr_again;
 static bool writes, huge, scattered, iopoll;
 
 static struct io_uring ring;
@@ -79,7 +79,7 @@ static void parse(int argc, char **argv)
 	static const struct option options[] = {
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
 		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
-		{ "scattered", 0, NULL, 'x' }, { }
+		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' }, { }
 	};
 	int c;
 
@@ -94,9 +94,13 @@ static void parse(int argc, char **argv)
 		case 'h': huge = true; break;
 		case 'i': iopoll = true; break;
 		case 'x': scattered = true; break;
+		case 'd': depth = strtoul(optarg, NULL, 0); break;
 		default: exit(2);
 		}
 	}
+	if (!depth || depth > MAX_DEPTH)
+		errx(2, "--depth is 1 to %d", MAX_DEPTH);
+	batch = depth < 4 ? 1 : depth / 4;
 	if (optind != argc - 2 || !bs || bs > size || bs > CHECKED_BYTES || size % 4096)
 		errx(2, "usage: iocost [OPTIONS] NULLDISK DATADISK, with a block no larger than the buffer");
 }
@@ -207,7 +211,7 @@ static void set_up(char **disks)
 		if (files[i] < 0)
 			err(1, "%s", disks[i]);
 	}
-	ret = io_uring_queue_init_params(DEPTH, &ring, &params);
+	ret = io_uring_queue_init_params(MAX_DEPTH, &ring, &params);
 	if (!ret)
 		ret = io_uring_register_files(&ring, files, 2);
 	if (!ret && registration == DMABUF)
@@ -216,7 +220,7 @@ static void set_up(char **disks)
 		errx(1, "io_uring: %s", strerror(-ret));
 }
 
-static void prepare(unsigned int file, bool write, size_t offset, uint64_t pos)
+static void prepare(unsigned int file, bool write, size_t offset, uint64_t pos, uint64_t number)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
 	int op = registration == NONE ? (write ? IORING_OP_WRITE : IORING_OP_READ) :
@@ -224,6 +228,7 @@ static void prepare(unsigned int file, bool write, size_t offset, uint64_t pos)
 
 	io_uring_prep_rw(op, sqe, file, registration == DMABUF ? (void *)offset : memory + offset, bs, pos);
 	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->user_data = number;
 	sqe->buf_index = registration == DMABUF ? file : registration == USER ? offset / USER_SLOT : 0;
 }
 
@@ -252,7 +257,7 @@ static void one(bool write, size_t offset, uint64_t pos)
 	struct io_uring_cqe *cqe;
 	int ret;
 
-	prepare(1, write, offset, pos);
+	prepare(1, write, offset, pos, 0);
 	io_uring_submit(&ring);
 	while ((ret = io_uring_wait_cqe(&ring, &cqe)) == -EINTR || ret == -EAGAIN)
 		;
@@ -301,25 +306,43 @@ static void verify(void)
 	free(want);
 }
 
+/* The i-th I/O of a stretch. */
+static void prepare_nth(unsigned long i)
+{
+	prepare(0, writes, offset_of(i), (i * 2654435761u) % (DISK_BYTES / bs) * bs, i);
+}
+
+/* Whether it is done; if it is to be tried again, that is prepared. */
+static bool completed(const struct io_uring_cqe *cqe)
+{
+	if (cqe->res == (int)bs)
+		return true;
+	if (cqe->res != -EAGAIN)
+		errx(1, "an I/O returned %d", cqe->res);
+	nr_again++;
+	prepare_nth(cqe->user_data);
+	return false;
+}
+
 static void stretch(unsigned long ios)
 {
 	unsigned long sent = 0, done = 0;
-	struct io_uring_cqe *cqes[DEPTH];
+	struct io_uring_cqe *cqes[MAX_DEPTH];
 
 	while (done < ios) {
-		while (sent < ios && sent - done <= DEPTH - BATCH) {
-			for (unsigned int i = 0; i < BATCH && sent < ios; i++, sent++)
-				prepare(0, writes, offset_of(sent), (sent * 2654435761u) % (DISK_BYTES / bs) * bs);
+		while (sent < ios && sent - done <= depth - batch) {
+			for (unsigned int i = 0; i < batch && sent < ios; i++, sent++)
+				prepare_nth(sent);
 			io_uring_submit(&ring);
 		}
-		io_uring_wait_cqe_nr(&ring, cqes, ios - done < BATCH ? ios - done : BATCH);
-		unsigned int n = io_uring_peek_batch_cqe(&ring, cqes, DEPTH);
+		io_uring_wait_cqe_nr(&ring, cqes, ios - done < batch ? ios - done : batch);
+		unsigned int n = io_uring_peek_batch_cqe(&ring, cqes, MAX_DEPTH);
 
 		for (unsigned int i = 0; i < n; i++)
-			if (cqes[i]->res != (int)bs)
-				errx(1, "an I/O returned %d", cqes[i]->res);
+			done += completed(cqes[i]);
 		io_uring_cq_advance(&ring, n);
-		done += n;
+		if (nr_again)
+			io_uring_submit(&ring);
 	}
 }
 
@@ -342,8 +365,9 @@ int main(int argc, char **argv)
 	if (registration == DMABUF)
 		register_dmabuf(1);
 	verify();
-	stretch(4 * DEPTH);
+	stretch(4 * MAX_DEPTH);
 
+	nr_again = 0;
 	before = requests(argv[optind]);
 	window = now_ns();
 	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a" ::: "memory");
@@ -352,8 +376,8 @@ int main(int argc, char **argv)
 	window = now_ns() - window;
 	commands = requests(argv[optind]) - before;
 
-	printf("{\"ios\": %lu, \"commands\": %lu, \"window_ns\": %lu, \"verified\": %u, \"register_ns\": %lu, "
-	       "\"register_bytes\": %ld}\n", count, commands, window, NR_CHECKS, took, (long)available);
+	printf("{\"ios\": %lu, \"commands\": %lu, \"eagain\": %lu, \"window_ns\": %lu, \"verified\": %u, \"register_ns\": %lu, "
+	       "\"register_bytes\": %ld}\n", count, commands, nr_again, window, NR_CHECKS, took, (long)available);
 	/* a ring that is left to exit() keeps the memory for a while after */
 	if (registration != NONE && io_uring_unregister_buffers(&ring))
 		errx(1, "unregistering");

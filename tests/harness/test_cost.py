@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from harness import cost, plot, profile
+from harness import cost, mechanisms, plot, profile
 
 SYSTEM_MAP = """\
 0000000000000000 D fixed_percpu_data
@@ -19,11 +19,11 @@ ffffffff81000300 W arch_weak
 
 def test_addresses_become_functions():
     counts = "ffffffff81000100 3\nffffffff810001ff 4\nffffffff81000200 5\n401000 7\n7f0000000000 1\n"
-    assert profile.by_function(counts, SYSTEM_MAP) == {"nvme_queue_rqs": 7, "io_read": 5, profile.USER: 8}
+    assert profile.window(counts, SYSTEM_MAP).functions == {"nvme_queue_rqs": 7, "io_read": 5, profile.USER: 8}
 
 
 def test_without_symbols_nothing_is_lost():
-    assert profile.by_function("ffffffff81000100 3\n401000 7\n", "") == {"(unknown)": 3, profile.USER: 7}
+    assert profile.window("ffffffff81000100 3\n401000 7\n", "").functions == {"(unknown)": 3, profile.USER: 7}
 
 
 @pytest.mark.parametrize("function, subsystem", (
@@ -50,7 +50,9 @@ def result():
     prices = {"none": 6000, "user": 5000, "dmabuf": 2000}
     rows = [{"mode": mode, "case": name, "registration": registration, "round": number, "ios": 10, "commands_per_io": 1.0,
              "instructions_per_io": prices[registration] * (20 if registration != "dmabuf" and "1m" in name else 1),
-             "functions": {"io_read": 1500.0, "nvme_poll_cq": 500.0}, "register_ns": 10**6}
+             "functions": {"io_read": 1500.0, "nvme_poll_cq": 500.0}, "register_ns": 10**6,
+             "contexts": {"user": 100.0, "kernel": 1400.0, "interrupt": 500.0},
+             "mechanisms": dict.fromkeys(mechanisms.TITLES, 0.0) | {"command": 1.0}}
             for mode in ("strict", "passthrough") for name, case in cost.CASES.items()
             for registration in case.registrations for number in range(1, case.rounds + 1)]
     base = [dict(row, instructions_per_io=5000.0, functions={"io_read": 1400.0}) for row in rows
@@ -84,6 +86,7 @@ def test_the_noise_is_that_of_repeated_cells():
 
 def test_the_text_names_functions_and_what_moved():
     text = cost.render(result())
+    assert "  never: IOMMU maps, IOMMU unmaps" in text
     assert "io_read" in text and "+100.0  io_read" in text and "+500.0  nvme_poll_cq" in text
 
 
