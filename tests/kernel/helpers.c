@@ -441,6 +441,21 @@ static int heap(size_t size)
 	return ret ? -1 : (int)data.fd;
 }
 
+static void poison(struct t_buf *buf)
+{
+	if (buf->fd >= 0) {
+		buf->map = mmap(NULL, buf->size, PROT_READ | PROT_WRITE,
+				MAP_SHARED, buf->fd, 0);
+		if (buf->map == MAP_FAILED)
+			t_die("mmap of a dma-buf: %m");
+	}
+	buf->poison = pages(buf->size);
+	fill(buf->poison, buf->size, 0xdeadULL << 40);
+	t_buf_begin(buf);
+	memcpy(buf->map, buf->poison, buf->size);
+	t_buf_end(buf);
+}
+
 enum t_result t_buf_init(struct t_buf *buf, enum t_kind kind, size_t size)
 {
 	size_t piece = size;
@@ -480,18 +495,14 @@ enum t_result t_buf_init(struct t_buf *buf, enum t_kind kind, size_t size)
 			return t_skip("/dev/udmabuf, %zu bytes: %m (CONFIG_UDMABUF, udmabuf.size_limit_mb)", size);
 		}
 	}
-	if (buf->fd >= 0) {
-		buf->map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-				buf->fd, 0);
-		if (buf->map == MAP_FAILED)
-			t_die("mmap of a %s dma-buf: %m", t_kind_names[kind]);
-	}
-	buf->poison = pages(size);
-	fill(buf->poison, size, 0xdeadULL << 40);
-	t_buf_begin(buf);
-	memcpy(buf->map, buf->poison, size);
-	t_buf_end(buf);
+	poison(buf);
 	return T_PASS;
+}
+
+void t_buf_adopt(struct t_buf *buf, int fd, size_t size)
+{
+	*buf = (struct t_buf){ .fd = fd, .memfd = -1, .size = size };
+	poison(buf);
 }
 
 void t_buf_exit(struct t_buf *buf)

@@ -142,6 +142,8 @@ struct t_buf {
 
 /* T_SKIP if this machine has no such memory. */
 enum t_result t_buf_init(struct t_buf *buf, enum t_kind kind, size_t size);
+/* A dma-buf from elsewhere, which the t_buf owns from now on. */
+void t_buf_adopt(struct t_buf *buf, int fd, size_t size);
 void t_buf_exit(struct t_buf *buf);
 /* Brackets every access through ->map. */
 void t_buf_begin(struct t_buf *buf);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* dma-bufs of the kernel's test exporter, CONFIG_DMA_BUF_IO_TEST. */
+#ifndef EXPORTER_H
+#define EXPORTER_H
+
+#include <fcntl.h>
+#include <linux/dma-buf-io-test.h>
+#include <sys/ioctl.h>
+
+#include "helpers.h"
+
+static int exporter = -1;
+
+static inline enum t_result need_exporter(void)
+{
+	if (exporter < 0)
+		exporter = open("/dev/dma-buf-io-test", O_RDWR | O_CLOEXEC);
+	return exporter >= 0 ? T_PASS : t_skip("/dev/dma-buf-io-test: %m (CONFIG_DMA_BUF_IO_TEST)");
+}
+
+/* A dma-buf of its own, or -errno. */
+static inline int export_buf(size_t size, size_t segment, unsigned int flags)
+{
+	struct dma_buf_io_test_create create = { .size = size, .segment = segment, .flags = flags };
+
+	return ioctl(exporter, DMA_BUF_IO_TEST_CREATE, &create) ? -errno : create.fd;
+}
+
+/* Returns 0 or -errno; *result may be NULL. */
+static inline int control(const struct t_buf *buf, unsigned int op, uint64_t arg, uint64_t *result)
+{
+	struct dma_buf_io_test_control c = { .fd = buf->fd, .op = op, .arg = arg };
+
+	if (ioctl(exporter, DMA_BUF_IO_TEST_CONTROL, &c))
+		return -errno;
+	if (result)
+		*result = c.result;
+	return 0;
+}
+
+static inline uint64_t ask(const struct t_buf *buf, unsigned int op)
+{
+	uint64_t result = 0;
+
+	if (control(buf, op, 0, &result))
+		t_die("asking the exporter: %m");
+	return result;
+}
+
+static inline uint64_t times(unsigned int n, int err)
+{
+	return (uint64_t)n << 32 | err;
+}
+
+#endif

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * An exporter that takes the mapping away while I/O runs. The data moves to
+ * other pages each time, and the exporter watches those that it left: DMA that
+ * comes too late is found, as is a mapping that outlives the invalidation.
+ *
+ * SCALE= (default 1) multiplies how much of it there is.
+ */
+#include "exporter.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define SLOTS		2
+#define BLOCK		65536UL
+#define DEPTH		128U
+#define MAX_DEPTH	512U
+#define SIZE		(DEPTH * BLOCK)
+#define SCRATCH		(64 * T_MIB)	/* of the disk, for what is written */
+
+static struct t_disk disk;
+static int fd;
+static unsigned int scale = 1;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void begin(struct t_buf *buf, size_t segment, unsigned int flags)
+{
+	int dmabuf = export_buf(SIZE, segment, flags | DMA_BUF_IO_TEST_MOVES);
+
+	if (dmabuf < 0)
+		t_die("no dma-buf from the exporter: %s", t_number(dmabuf));
+	t_buf_adopt(buf, dmabuf, SIZE);
+}
+
+/* To be called when rings and slots are gone, which they are a little later than they say. */
+static enum t_result unused(struct t_buf *buf)
+{
+	double end = now() + 10;
+
+	while (ask(buf, DMA_BUF_IO_TEST_LIVE) && now() < end)
+		usleep(10000);
+	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings left");
+	T_IS(ask(buf, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
+	t_buf_exit(buf);
+	return T_PASS;
+}
+
+/* A thread that takes the mapping away until it is told to stop. */
+struct storm {
+	struct t_buf *buf;
+	unsigned int op;
+	uint64_t arg;
+	unsigned int pause_us;
+	atomic_bool stop;
+	atomic_int error;
+	atomic_uint count;
+	pthread_t thread;
+};
+
+static void *blow(void *arg)
+{
+	struct storm *storm = arg;
+	unsigned int seed = 1;
+
+	while (!storm->stop) {
+		int ret = control(storm->buf, storm->op, storm->arg, NULL);
+
+		if (ret)
+			storm->error = ret;
+		storm->count++;
+		if (storm->pause_us)
+			usleep(rand_r(&seed) % storm->pause_us);
+	}
+	return NULL;
+}
+
+static void storm_begin(struct storm *storm)
+{
+	if (pthread_create(&storm->thread, NULL, blow, storm))
+		t_die("no thread");
+}
+
+static enum t_result storm_end(struct storm *storm)
+{
+	storm->stop = true;
+	pthread_join(storm->thread, NULL);
+	T_IS(storm->error, 0, "the exporter, -EBUSY if the importer had not unmapped");
+	return T_PASS;
+}
+
+/* One request of many, which owns a block of the buffer and one of the disk. */
+struct op {
+	struct t_io io;
+	unsigned int number;
+};
+
+static void start(struct t_ring *ring, struct t_buf *buf, struct op *ops, unsigned int i)
+{
+	struct op *op = &ops[i];
+	unsigned int n = op->number++;
+
+	op->io = (struct t_io){ .fd = fd, .addr = i * BLOCK, .write = n % 2,
+				.len = n % 5 ? 4096 : BLOCK };
+	op->io.pos = op->io.write ? SCRATCH + i * BLOCK : (i * 7 + n * 13) % 256 * BLOCK;
+	if (op->io.write)
+		memset(buf->map + op->io.addr, n + i, op->io.len);
+	t_queue(ring, &op->io, i);
+}
+
+static enum t_result check(struct t_buf *buf, const struct op *op)
+{
+	const unsigned char *got = buf->map + op->io.addr;
+	const unsigned char *want = t_disk_read(&disk, op->io.pos, op->io.len);
+
+	T_CHECK(t_same(op->io.write ? "written" : "read", got, want, op->io.len), "wrong data");
+	return T_PASS;
+}
+
+/* Keeps DEPTH requests going until @ios are done; each byte verified, -EAGAIN sent again. */
+static enum t_result traffic(struct t_ring *ring, struct t_buf *buf, unsigned int depth, unsigned int ios,
+			     unsigned int *again)
+{
+	struct op ops[DEPTH] = { };
+	unsigned int i, done = 0, in_flight = 0;
+	double end = now() + 120;
+
+	for (i = 0; i < depth; i++, in_flight++)
+		start(ring, buf, ops, i);
+	t_submit(ring);
+	while (in_flight) {
+		uint64_t which;
+		int ret = t_reap(ring, &which);
+
+		in_flight--;
+		if (ret == -EAGAIN) {
+			(*again)++;
+			T_CHECK(now() < end, "no progress: %u of %u requests, %u times -EAGAIN", done, ios, *again);
+			t_queue(ring, &ops[which].io, which);
+		} else {
+			T_IS(ret, ops[which].io.len, "request");
+			T_TRY(check(buf, &ops[which]));
+			if (++done + in_flight >= ios)
+				continue;
+			start(ring, buf, ops, which);
+		}
+		in_flight++;
+		t_submit(ring);
+	}
+	return T_PASS;
+}
+
+static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op, unsigned int flags)
+{
+	struct t_buf buf, other;
+	struct storm storm = { .buf = &buf, .op = op, .pause_us = 3000 };
+	unsigned int again = 0;
+	struct t_ring ring;
+
+	T_TRY(need_exporter());
+	T_TRY(t_need(mode));
+	begin(&buf, segment, flags);
+	begin(&other, segment, flags);
+	storm.arg = op == DMA_BUF_IO_TEST_LOCK_PAIR ? other.fd : 0;
+	t_ring_init(&ring, mode, DEPTH, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	storm_begin(&storm);
+	do {
+		T_TRY(traffic(&ring, &buf, DEPTH, DEPTH + 64 * scale, &again));
+	} while (storm.count < 20 * scale);
+	T_TRY(storm_end(&storm));
+	t_diag("%u invalidations, %llu mappings, %u requests sent again", storm.count,
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL), again);
+	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > 1, "nothing was ever mapped again");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	T_TRY(unused(&other));
+	return unused(&buf);
+}
+
+/* Requests wait for tags, of which there are few, holding references. */
+static enum t_result few_tags(void)
+{
+	char path[128];
+	enum t_result result;
+	FILE *file;
+	int before;
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/nr_requests", basename(t_dev));
+	file = fopen(path, "r+");
+	if (!file || fscanf(file, "%d", &before) != 1)
+		return t_skip("%s: %m", path);
+	rewind(file);
+	if (fprintf(file, "4\n") < 0 || fflush(file)) {
+		fclose(file);
+		return t_skip("%s does not take 4: %m", path);
+	}
+	result = weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_INVALIDATE, 0);
+	rewind(file);
+	fprintf(file, "%d\n", before);
+	fclose(file);
+	return result;
+}
+
+/* One worker for all requests that have to make the mapping. */
+static enum t_result one_worker(void)
+{
+	unsigned int workers[2] = { 1, 1 }, again = 0, i;
+	struct t_ring ring;
+	struct t_buf buf;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	t_ring_init(&ring, T_PLAIN, DEPTH, SLOTS);
+	T_IS(io_uring_register_iowq_max_workers(&ring.uring, workers), 0, "one worker");
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (i = 0; i < 5 * scale; i++) {
+		T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+		T_TRY(traffic(&ring, &buf, DEPTH, DEPTH, &again));
+	}
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+/* The lock is kept for a second after: neither submitting nor the exporter's call waits for that. */
+static enum t_result held(void)
+{
+	struct t_buf buf;
+	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .arg = 1000 };
+	struct t_io io = { .fd = fd, .len = 4096 };
+	struct t_ring ring;
+	double before;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	t_ring_init(&ring, T_PLAIN, 8, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	storm_begin(&storm);
+	while (ask(&buf, DMA_BUF_IO_TEST_LIVE))
+		usleep(1000);
+	storm.stop = true;
+	before = now();
+	t_queue(&ring, &io, 0);
+	t_submit(&ring);
+	T_CHECK(now() - before < 0.5, "submitting took %.3f s", now() - before);
+	T_IS(t_reap(&ring, NULL), 4096, "read");
+	T_TRY(storm_end(&storm));
+	T_CHECK(t_same("read", buf.map, disk.image, 4096), "wrong data");
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+/* A mapping that does not return keeps one worker; all else goes on, and ends. */
+static enum t_result blocked(const char *end)
+{
+	struct t_io io = { .fd = fd, .len = 4096 };
+	struct t_buf buf;
+	struct t_ring ring;
+	int status;
+	pid_t pid;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	pid = fork();
+	if (!pid) {
+		t_ring_init(&ring, T_PLAIN, 8, SLOTS);
+		if (t_register(&ring, 0, buf.fd, fd, 0) != 1 || control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL) ||
+		    control(&buf, DMA_BUF_IO_TEST_BLOCK_MAP, 1, NULL))
+			_exit(1);
+		t_queue(&ring, &io, 0);
+		t_submit(&ring);
+		usleep(100000);
+		if (!strcmp(end, "unregister"))
+			_exit(t_clear(&ring, 0) == 1 ? 0 : 2);
+		if (!strcmp(end, "ring exit"))
+			t_ring_exit(&ring);
+		else
+			raise(SIGKILL);
+		_exit(0);
+	}
+	T_IS(waitpid(pid, &status, 0), pid, "wait");
+	T_IS(status, strcmp(end, "SIGKILL") ? 0 : SIGKILL, "the child's status");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_BLOCK_MAP, 0, NULL), 0, "let go");
+	for (status = 0; status < 1000 && ask(&buf, DMA_BUF_IO_TEST_LIVE); status++)
+		usleep(10000);
+	return unused(&buf);
+}
+
+/* The request waits for the exporter's fence, not longer and not shorter. */
+static enum t_result fenced(void)
+{
+	struct t_io io = { .fd = fd, .len = 4096 };
+	struct io_uring_cqe *cqe;
+	struct t_ring ring;
+	struct t_buf buf;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	t_ring_init(&ring, T_PLAIN, 8, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_FENCE, 1, NULL), 0, "add a fence");
+	t_queue(&ring, &io, 0);
+	t_submit(&ring);
+	usleep(300000);
+	T_IS(io_uring_peek_cqe(&ring.uring, &cqe), -EAGAIN, "before the fence");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_FENCE, 0, NULL), 0, "signal it");
+	T_IS(t_reap(&ring, NULL), 4096, "read");
+	T_CHECK(t_same("read", buf.map, disk.image, 4096), "wrong data");
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+/* Submitted, and then nobody comes to the kernel on the ring's behalf: the exporter must not need them. */
+static enum t_result nobody_comes(enum t_mode mode, unsigned int op)
+{
+	struct t_io io = { .fd = fd, .len = BLOCK };
+	struct t_ring ring;
+	struct t_buf buf;
+	double before;
+	unsigned int i;
+
+	T_TRY(need_exporter());
+	T_TRY(t_need(mode));
+	begin(&buf, 4096, 0);
+	t_ring_init(&ring, mode, DEPTH, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (i = 0; i < DEPTH; i++) {
+		io.addr = io.pos = i * BLOCK;
+		t_queue(&ring, &io, i);
+	}
+	t_submit(&ring);
+	before = now();
+	T_IS(control(&buf, op, 0, NULL), 0, "the exporter");
+	T_CHECK(now() - before < 10, "the exporter waited %.3f s", now() - before);
+	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings left");
+	for (i = 0; i < DEPTH; i++) {
+		uint64_t which;
+		int ret = t_reap(&ring, &which);
+
+		if (ret == -EAGAIN || (ret == -ENODEV && op == DMA_BUF_IO_TEST_REVOKE))
+			continue;
+		T_IS(ret, BLOCK, "read");
+		T_CHECK(t_same("read", buf.map + which * BLOCK, disk.image + which * BLOCK, BLOCK), "wrong data");
+	}
+	io.addr = io.pos = 0;
+	T_IS(t_rw(&ring, &io), op == DMA_BUF_IO_TEST_REVOKE ? -ENODEV : (int)BLOCK, "the next read");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+static int drop(const char *what)
+{
+	int file = open("/proc/sys/vm/drop_caches", O_WRONLY);
+	int ret = file >= 0 && write(file, what, 1) == 1 ? 0 : -errno;
+
+	close(file);
+	return ret;
+}
+
+/* 2: slab, that is to say shrinkers; 4: do not tell the log about it each time. */
+static void *drop_caches(void *arg)
+{
+	struct storm *storm = arg;
+
+	storm->error = drop("4");
+	while (!storm->stop && !storm->error) {
+		storm->error = drop("2");
+		storm->count++;
+		usleep(3000);
+	}
+	return NULL;
+}
+
+/* Memory pressure evicts the very buffer that is in use. */
+static enum t_result shrunk(enum t_mode mode)
+{
+	struct storm storm = { .buf = NULL };
+	unsigned int again = 0;
+	struct t_ring ring;
+	struct t_buf buf;
+
+	T_TRY(need_exporter());
+	T_TRY(t_need(mode));
+	begin(&buf, 4096, DMA_BUF_IO_TEST_SHRINKS);
+	t_ring_init(&ring, mode, DEPTH, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	if (pthread_create(&storm.thread, NULL, drop_caches, &storm))
+		t_die("no thread");
+	do {
+		T_TRY(traffic(&ring, &buf, DEPTH, DEPTH + 64 * scale, &again));
+	} while (storm.count < 20 * scale);
+	T_TRY(storm_end(&storm));
+	t_diag("%u rounds of shrinkers, %llu mappings", storm.count,
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
+	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > 1, "the shrinker never took the mapping");
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* So many reads on the way at any time, of one page each, all to the same. */
+static void *keep_busy(void *arg)
+{
+	struct storm *storm = arg;
+	const struct t_io io = { .fd = fd, .len = T_PAGE };
+	struct t_ring ring;
+	unsigned int i;
+
+	t_ring_init(&ring, T_PLAIN, MAX_DEPTH, SLOTS);
+	if (t_register(&ring, 0, storm->buf->fd, fd, 0) != 1)
+		storm->error = -EIO;
+	for (i = 0; i < storm->arg; i++)
+		t_queue(&ring, &io, 0);
+	while (i && !storm->error) {
+		int ret;
+
+		t_submit(&ring);
+		ret = t_reap(&ring, NULL);
+		if (ret != T_PAGE && ret != -EAGAIN)
+			storm->error = ret;
+		if (storm->stop)
+			i--;
+		else
+			t_queue(&ring, &io, 0);
+	}
+	t_ring_exit(&ring);
+	return NULL;
+}
+
+/* What an exporter waits with so many requests on the way: the emulated machine's time, most of it RCU's. */
+static enum t_result latency(unsigned int depth)
+{
+	unsigned int n = 20 * scale, i;
+	uint64_t *took = calloc(n, sizeof(*took));
+	struct storm load = { .arg = depth };
+	struct t_buf buf;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	load.buf = &buf;
+	if (pthread_create(&load.thread, NULL, keep_busy, &load))
+		t_die("no thread");
+	for (i = 0; i < n; i++) {
+		double end = now() + 10;
+
+		while (!ask(&buf, DMA_BUF_IO_TEST_LIVE) && now() < end)
+			usleep(1000);
+		usleep(5000);	/* let the queue fill */
+		T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, &took[i]), 0, "invalidate");
+	}
+	load.stop = true;
+	pthread_join(load.thread, NULL);
+	T_IS(load.error, 0, "the load");
+	qsort(took, n, sizeof(*took), by_value);
+	t_diag("depth %u: median %.2f ms, 99th percentile %.2f ms, worst %.2f ms of %u", depth,
+	       took[n / 2] / 1e6, took[n * 99 / 100] / 1e6, took[n - 1] / 1e6, n);
+	free(took);
+	return unused(&buf);
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const ends[] = { "unregister", "ring exit", "SIGKILL" };
+	static const unsigned int depths[] = { 1, 32, 128, MAX_DEPTH };
+	const char *more = getenv("SCALE");
+	unsigned int mode, i;
+
+	if (more && atoi(more) > 0)
+		scale = atoi(more);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 2 + 2 + 2 + T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
+	t_disk_init(&disk, t_dev);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	for (mode = 0; mode < T_MODES; mode++)
+		t_report(weather(mode, 4096, DMA_BUF_IO_TEST_INVALIDATE, 0), "a storm of invalidations, %s", t_mode_names[mode]);
+	t_report(weather(T_PLAIN, 2 * T_MIB, DMA_BUF_IO_TEST_INVALIDATE, 0), "a storm of invalidations, large segments");
+	t_report(few_tags(), "a storm while requests wait for tags");
+	t_report(weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "invalidated by who holds two locks");
+	t_report(weather(T_DEFER, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "the same, defer_taskrun");
+	t_report(one_worker(), "one worker makes the mapping for all");
+	t_report(held(), "the lock is held long after");
+	for (i = 0; i < T_COUNT(ends); i++)
+		t_report(blocked(ends[i]), "%s while mapping blocks", ends[i]);
+	t_report(fenced(), "mapping waits for the exporter's fence");
+	t_report(nobody_comes(T_DEFER, DMA_BUF_IO_TEST_INVALIDATE), "invalidated while the task stays away");
+	t_report(nobody_comes(T_DEFER, DMA_BUF_IO_TEST_REVOKE), "revoked while the task stays away");
+	t_report(nobody_comes(T_POLLED, DMA_BUF_IO_TEST_INVALIDATE), "invalidated while nobody polls");
+	t_report(nobody_comes(T_POLLED, DMA_BUF_IO_TEST_REVOKE), "revoked while nobody polls");
+	t_report(shrunk(T_PLAIN), "shrinkers evict what is in use");
+	t_report(shrunk(T_ASYNC), "shrinkers evict what is in use, async");
+	for (i = 0; i < T_COUNT(depths); i++)
+		t_report(latency(depths[i]), "invalidation latency at depth %u", depths[i]);
+	close(fd);
+	t_disk_exit(&disk);
+	return t_finish();
+}
