@@ -12,12 +12,18 @@ KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
 FIO_FROM = $(call option,FIO_SRC,fio-src)
 IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
 
-bench: ## compare registrations in every IOMMU mode (BENCH=short JOBS= REGISTRATIONS= MODES= KERNEL=)
-	$(HARNESS) bench $(if $(filter short,$(BENCH)),--short) $(call option,JOBS,jobs) $(call option,MODES,modes) \
+bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= KERNEL=)
+	$(HARNESS) bench $(if $(filter short sweep,$(BENCH)),--$(BENCH)) $(call option,JOBS,jobs) $(call option,MODES,modes) \
 	  $(call option,REGISTRATIONS,registrations) $(IMAGE) $(FIO_FROM)
 
 cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
 	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
+
+regress: ## fail if this build costs more than a recorded one (BASE=commit or record, MODES= KERNEL=)
+	$(HARNESS) regress $(call option,BASE,base) $(call option,MODES,modes) $(IMAGE) $(FIO_FROM)
+
+baseline: ## record this commit in results/history, to be committed
+	$(HARNESS) baseline $(IMAGE) $(FIO_FROM)
 
 test: ## host tests, series checks, guest tests in every mode, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
@@ -28,7 +34,7 @@ guest-run: ## run CMD= in a guest (MODE= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM=
 	  $(call option,TIMEOUT,timeout) $(call option,APPEND,append) $(call option,QEMU_EXTRA,qemu-extra) \
 	  $(call option,KEEP,keep) -- $(call quote,CMD)
 
-plot: ## draw table and figures of RUN= again
+plot: ## write tables, figures and report of RUN= again
 	$(HARNESS) plot $(call quote,RUN)
 
 deps: ## install the Debian packages that are missing
@@ -64,5 +70,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
+.PHONY: bench cost regress baseline test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
 .DEFAULT_GOAL := help

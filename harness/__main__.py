@@ -71,28 +71,38 @@ def guest_run(args: argparse.Namespace) -> int:
 
 
 # plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
+def show(result: dict[str, Any], run: Path) -> str:
+    """All that a run.json is shown as; its table."""
+    from . import dashboard, plot, regress, report, table
+
+    text = table.render(result)
+    (run / "table.txt").write_text(text)
+    plot.draw(result, run)
+    plot.history(regress.history(), run)
+    dashboard.write(run, bigger=dashboard.of_bench(result))
+    report.write(run)
+    return text
+
+
 def compare(plan: bench.Plan, bzimage: Path) -> bool:
     """Measure, record, print and draw; do the claims hold?"""
-    from . import plot, table
-
     run = bench.measure(plan, bzimage)
     result = bench.collect(run, plan, bzimage)
     record.write(run / "run.json", result)
-    (run / "table.txt").write_text(table.render(result))
-    plot.draw(result, run)
-    print(f"\n{table.render(result)}\nrecords and figures: {run}")
+    print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
     return all(claim.holds for claim in claims.claims(result))
 
 
 def bench_run(args: argparse.Namespace) -> int:
     chosen = {name: tuple(getattr(args, name).split()) for name in ("jobs", "registrations", "modes")
               if getattr(args, name)}
-    for name, known in (("jobs", bench.JOBS), ("registrations", fio.REGISTRATIONS), ("modes", MODES)):
+    for name, known in (("jobs", bench.JOBS | bench.SWEEPS), ("registrations", fio.REGISTRATIONS), ("modes", MODES)):
         if unknown := set(chosen.get(name, ())) - set(known):
             raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
-    return 0 if compare(dataclasses.replace(bench.SHORT if args.short else bench.Plan(), **chosen), bzimage) else 1
+    plan = bench.SHORT if args.short else bench.SWEEP if args.sweep else bench.Plan()
+    return 0 if compare(dataclasses.replace(plan, **chosen), bzimage) else 1
 
 
 def cost_run(args: argparse.Namespace) -> int:
@@ -120,14 +130,49 @@ def test(args: argparse.Namespace) -> int:
 
 def redraw(args: argparse.Namespace) -> int:
     deps.install()
-    from . import plot, table
+    from . import cost
 
-    path = Path(args.run) / "run.json"
+    run = Path(args.run)
+    if (run / "run.json").exists():
+        show(record.read(run / "run.json"), run)
+    elif (run / "cost.json").exists():
+        cost.finish(record.read(run / "cost.json"), run)
+    else:
+        raise fault.Fault(f"{run} has neither run.json nor cost.json: name the directory of a finished run")
+    return 0
+
+
+def regress_run(args: argparse.Namespace) -> int:
+    modes = chosen_modes(args.modes)
+    bzimage = chosen_kernel(args)
+    build.engine(args.fio_src)
+    from . import regress
+
+    return regress.run(args.base, modes, bzimage)
+
+
+def baseline(args: argparse.Namespace) -> int:
+    bzimage = chosen_kernel(args)
+    build.engine(args.fio_src)
+    from . import regress
+
+    print(f"commit {regress.baseline(bzimage)}")
+    return 0
+
+
+def chosen_modes(words: str) -> tuple[str, ...]:
+    if unknown := set(words.split()) - set(MODES):
+        raise fault.Fault(f"modes: {' '.join(sorted(unknown))} is none of {' '.join(MODES)}")
+    return tuple(words.split()) or tuple(MODES)
+
+
+def projection(args: argparse.Namespace) -> int:
+    from . import project
+
+    path = Path(args.run) / "cost.json"
     if not path.exists():
-        raise fault.Fault(f"{path} does not exist: name the directory of a finished run")
-    result = record.read(path)
-    (path.parent / "table.txt").write_text(table.render(result))
-    plot.draw(result, path.parent)
+        raise fault.Fault(f"{path} does not exist: name the directory of a finished `make cost`")
+    print(project.render(record.read(path), project.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 
@@ -177,6 +222,7 @@ def parser() -> argparse.ArgumentParser:
 
     measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
     measure.add_argument("--short", action="store_true", help="two jobs, one round: a check more than a measurement")
+    measure.add_argument("--sweep", action="store_true", help="IOPS against block size and queue depth")
     measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
     measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
     measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
@@ -187,8 +233,20 @@ def parser() -> argparse.ArgumentParser:
     costs.add_argument("--base", default="", metavar="BZIMAGE",
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 
+    gate = verb("regress", regress_run, (which, kernel_source, fio_source), help="compare this build with a recorded one")
+    gate.add_argument("--base", default="", metavar="COMMIT|RECORD", help="of results/history (default: its newest)")
+    gate.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history")
+
+    guess = verb("project", projection, help="what a cost run would be on hardware, under assumptions")
+    guess.add_argument("run", metavar="RUN", help="directory of a finished `make cost`")
+    guess.add_argument("--ghz", type=float, default=3.0)
+    guess.add_argument("--cpi", type=float, default=0.5, help="cycles per instruction (default %(default)s)")
+    guess.add_argument("--invalidation", type=float, default=2100, metavar="CYCLES",
+                       help="of an IOTLB invalidation that is waited for (default %(default)s)")
+
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, short bench")
-    verb("plot", redraw, help="draw a run's table and figures again").add_argument("run", metavar="RUN")
+    verb("plot", redraw, help="write a run's tables, figures and report again").add_argument("run", metavar="RUN")
     return top
 
 

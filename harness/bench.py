@@ -27,8 +27,10 @@ class Job:
 
     name: str
     block_bytes: int
-    cost_ios: int
-    cost_ios_dmabuf: int
+    cost_ios: int = 0  # 0: its cost is not measured here
+    cost_ios_dmabuf: int = 0
+    file: str = ""  # of jobs/, if its name is another
+    environment: str = ""
 
 
 JOBS = {job.name: job for job in (
@@ -39,6 +41,11 @@ JOBS = {job.name: job for job in (
     Job("seqwrite-128k", 128 << 10, 2500, 12000),
     Job("seqread-1m", 1 << 20, 400, 8000),
     Job("seqwrite-1m", 1 << 20, 400, 8000),
+)}
+# Curves of block size and queue depth; what they cost, `make cost` says exactly.
+SWEEPS = {job.name: job for job in (
+    *(Job(f"bs-{kib}k", kib << 10, file="sweep-bs", environment=f"BS={kib}k") for kib in (4, 16, 64, 256, 1024)),
+    *(Job(f"qd-{depth}", 4 << 10, file="sweep-qd", environment=f"IODEPTH={depth}") for depth in (1, 4, 16, 64, 128)),
 )}
 
 
@@ -53,10 +60,16 @@ class Plan:
 
     def cells(self, backwards: bool) -> list[tuple[Job, str]]:
         """Every job with every registration; each second pass runs backwards so that drift cancels."""
-        cells = [(JOBS[job], registration) for job in self.jobs for registration in self.registrations]
+        cells = [((JOBS | SWEEPS)[job], registration) for job in self.jobs for registration in self.registrations]
         return cells[::-1] if backwards else cells
 
+    def with_again(self) -> "Plan":
+        """What the wall clock measures: `user` twice."""
+        again = (fio.AGAIN,) if "user" in self.registrations else ()
+        return dataclasses.replace(self, registrations=self.registrations + again)
 
+
+SWEEP = Plan(jobs=tuple(SWEEPS), rounds=5, runtime_ms=700, cost_rounds=0)
 SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=1, runtime_ms=700, cost_rounds=3)
 
 
@@ -79,7 +92,7 @@ must() {
 
 
 def shell(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
-    return "must " + fio.command(job, output, registration, limit, device, before)
+    return "must " + fio.command(job, output, registration.removesuffix("-again"), limit, device, before)
 
 
 def verify(plan: Plan) -> list[str]:
@@ -95,9 +108,10 @@ def verify(plan: Plan) -> list[str]:
 
 def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     limit = f"--time_based=1 --runtime={plan.runtime_ms}ms"
-    cells = plan.cells(backwards=bool(number % 2))
+    cells = plan.with_again().cells(backwards=bool(number % 2))
     lines = verify(plan) if number == 0 else []
-    lines += [shell(job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, "$NULLDEV")
+    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, "$NULLDEV",
+                    job.environment)
               for job, registration in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
                 8 + len(cells) * (plan.runtime_ms / 1000 + 1.5))
@@ -127,7 +141,7 @@ def boots(plan: Plan) -> Iterator[Boot]:
         turn = number % len(modes)
         for mode in modes[turn:] + modes[:turn]:
             yield speed_boot(plan, mode, number)
-    for mode in modes:
+    for mode in modes if plan.cost_rounds else []:
         yield cost_boot(plan, mode)
 
 
@@ -185,7 +199,7 @@ def measure(plan: Plan, kernel: Path) -> Path:
 def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for mode in plan.modes:
-        for job, registration in plan.cells(backwards=False):
+        for job, registration in plan.with_again().cells(backwards=False):
             for number in range(1, plan.rounds + 1):
                 path = run / "boots" / f"speed-{mode}-{number}" / f"speed.{job.name}.{registration}.json"
                 sample = fio.sample(fio.parse(path.read_text()))
@@ -207,7 +221,7 @@ def window(boot: Path, kind: str, job: Job, registration: str, number: int) -> t
 def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     """Busy time is all time less the turns of the filler, at the boot's median price, less the meter's own."""
     rows = []
-    for mode in plan.modes:
+    for mode in plan.modes if plan.cost_rounds else ():
         boot = run / "boots" / f"cost-{mode}"
         meters = [path for path in boot.glob("cost.*.json") if not path.name.endswith(".fio.json")]
         turn_ns = median(record.read(path)["turn_ns"] for path in meters)
@@ -222,7 +236,7 @@ def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
 
 def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     rows = []
-    for mode in plan.modes:
+    for mode in plan.modes if plan.cost_rounds else ():
         for job, registration in plan.cells(backwards=False):
             ios, saw = window(run / "boots" / f"cost-{mode}", "events", job, registration, 1)
             per_io: dict[str, Any] = {f"{event}_per_io": None if saw[event] is None else saw[event] / ios

@@ -45,6 +45,8 @@ def equal_cost(record: dict[str, Any], job: str) -> Claim:
 
 def claims(record: dict[str, Any]) -> list[Claim]:
     plan = record["plan"]
+    if not record["operations"]:  # a sweep: speed alone
+        return []
     found = [strict_operations(record, name) for name in ("none", "user")
              if name in plan["registrations"] and "strict" in plan["modes"]]
     if "dmabuf" in plan["registrations"]:

@@ -294,12 +294,21 @@ def render(result: Row) -> str:
 
 
 def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> None:
-    from . import plot
-
     if not (kernel.resolve().parent / "System.map").exists():
         raise Fault(f"{kernel} has no System.map beside it: neither idle time nor functions can be told")
     directory = measure(modes, cases, kernel, base)
     result = record.read(directory / "cost.json")
+    finish(result, directory)
+    print(f"\n{render(result)}\nrecord, figures and report.html: {directory.relative_to(ROOT)}")
+
+
+def finish(result: Row, directory: Path) -> None:
+    """All that a record is shown as."""
+    from . import dashboard, plot, regress, report
+
     (directory / "cost.txt").write_text(render(result))
     plot.subsystems(result, directory)
-    print(f"\n{render(result)}\nrecord and figure: {directory.relative_to(ROOT)}")
+    plot.curves(result, directory)
+    plot.history(regress.history(), directory)
+    dashboard.write(directory, smaller=dashboard.of_cost(result))
+    report.write(directory)

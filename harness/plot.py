@@ -11,14 +11,17 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from . import profile, stats  # noqa: E402
+from . import cost, profile, stats  # noqa: E402
 from .claims import cells  # noqa: E402
+from .fio import AGAIN  # noqa: E402
 
 # Okabe and Ito's palette; hatches for grey print.
 LOOK = {"none": ("#999999", ""), "user": ("#E69F00", "//"), "dmabuf": ("#0072B2", "..")}
 matplotlib.rcParams.update({"svg.hashsalt": "dmabuf-bench", "svg.fonttype": "none", "font.size": 9, "hatch.linewidth": 0.5,
                             "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110})
 
+LINES = {"none": ":", "user": "--", "dmabuf": "-"}
+MARKS = {"none": "^", "user": "s", "dmabuf": "o"}
 Row = dict[str, Any]
 
 
@@ -131,10 +134,202 @@ def subsystems(record: Row, directory: Path, case: str = "read-4k") -> None:
     save(drawing, numbers, directory / "subsystems")
 
 
+def caption(record: Row) -> str:
+    return f"{'/'.join(record['accel']).upper()} emulation, not hardware; run {record['id']}"
+
+
+def forest(record: Row, directory: Path) -> None:
+    """IOPS of dmabuf over user, a row a cell; grey: user over user, what noise alone does."""
+    plan = record["plan"]
+    if not {"user", "dmabuf"} <= set(plan["registrations"]):
+        return
+    keys = [(mode, job) for job in plan["jobs"] for mode in plan["modes"]]
+    numbers: list[Row] = []
+    drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.4))
+    for y, (mode, job) in enumerate(keys):
+        values = {name: [row["iops"] for row in cells(record["speed"], mode=mode, job=job, registration=name)]
+                  for name in ("dmabuf", "user", AGAIN)}
+        found = stats.verdict(values["dmabuf"], values["user"], values[AGAIN])
+        axes.barh(y, 2 * found.band, 0.8, left=1 - found.band, color="#DDDDDD", label="A/A: user over user" if not y else None)
+        axes.errorbar(found.ratio.value, y, xerr=[[max(found.ratio.value - found.ratio.low, 0)],
+                                                  [max(found.ratio.high - found.ratio.value, 0)]],
+                      color=LOOK["dmabuf"][0], fmt="o" if not found.objections else "x", capsize=2, markersize=4, linewidth=1,
+                      label="dmabuf over user (x: not called)" if not y else None)
+        numbers.append({"job": job, "mode": mode, "ratio": found.ratio.value, "low": found.ratio.low, "high": found.ratio.high,
+                        "band": found.band, "p": found.p, "n": found.ratio.n, "called": str(found),
+                        "objections": "; ".join(found.objections)})
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(keys)), [f"{job}, {mode}" for mode, job in keys], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("ratio of median IOPS, 95 % bootstrap interval")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.6 / drawing.get_figheight()), ncols=2, frameon=False, fontsize=8)
+    axes.set_title(f"What a registered dma-buf does to IOPS\n{caption(record)}", fontsize=10)
+    drawing.tight_layout()
+    save(drawing, numbers, directory / "forest")
+
+
+def percentiles(axes: Axes, record: Row, job: str) -> list[Row]:
+    """Median over the runs of p50, p99 and p99.9; reads, where a job does both."""
+    numbers, x = [], 0.0
+    for mode in record["plan"]["modes"]:
+        for registration in record["plan"]["registrations"]:
+            rows = cells(record["speed"], job=job, mode=mode, registration=registration)
+            way = "read" if "read" in rows[0]["latency_ns"] else "write"
+            heights = {name: float(stats.median([row["latency_ns"][way][name] for row in rows]).value) / 1000
+                       for name in ("p50", "p99", "p999")}
+            colour, hatch = LOOK[registration]
+            axes.bar(x, heights["p50"], 0.85, color=colour, hatch=hatch, edgecolor="white",
+                     label=f"{registration}: p50" if mode == record["plan"]["modes"][0] else None)
+            for name, mark in (("p99", "_"), ("p999", "2")):
+                axes.plot(x, heights[name], mark, color="black", markersize=8,
+                          label={"p99": "p99", "p999": "p99.9"}[name] if not x else None)
+            numbers.append({"job": job, "mode": mode, "registration": registration, "direction": way,
+                            **{f"{name}_us": value for name, value in heights.items()}, "n": len(rows)})
+            x += 1
+        x += 0.7
+    step = len(record["plan"]["registrations"]) + 0.7
+    axes.set_title(job)
+    axes.set_xticks([index * step + (step - 1.7) / 2 for index in range(len(record["plan"]["modes"]))], record["plan"]["modes"])
+    axes.set_ylim(bottom=0)
+    return numbers
+
+
+def curve(axes: Axes, points: dict[str, list[tuple[float, float, float, float]]]) -> None:
+    """Lines over a logarithmic x, with a ribbon from low to high."""
+    for registration, line in points.items():
+        xs, values, lows, highs = zip(*line)
+        axes.plot(xs, values, LINES[registration], marker=MARKS[registration], color=LOOK[registration][0], markersize=4,
+                  label=registration)
+        axes.fill_between(xs, lows, highs, color=LOOK[registration][0], alpha=0.2, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:,.6g}"))
+
+
+def panels(name: str, title: str, rows: list[tuple[str, str]], modes: list[str], draw: Any, directory: Path) -> None:
+    """A row of panels for each of (x label, y label), a column for each mode, y shared along a row."""
+    drawing, grid = plt.subplots(len(rows), len(modes), figsize=(max(2.9 * len(modes), 5), 2.5 * len(rows) + 0.9), squeeze=False,
+                                 sharey="row")
+    numbers: list[Row] = []
+    for at, (x_label, y_label) in enumerate(rows):
+        for axes, mode in zip(grid[at], modes):
+            points = draw(at, mode)
+            curve(axes, points)
+            axes.set_title(mode, fontsize=9)
+            axes.set_xlabel(x_label)
+            numbers += [{"against": x_label, "unit": y_label, "mode": mode, "registration": registration, "x": x, "value": value,
+                         "low": low, "high": high} for registration, line in points.items() for x, value, low, high in line]
+        grid[at][0].set_ylabel(y_label)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    drawing.suptitle(title, fontsize=10)
+    drawing.tight_layout(rect=(0, 0.3 / drawing.get_figheight(), 1, 1))
+    save(drawing, numbers, directory / name)
+
+
+def sweep(record: Row, directory: Path) -> None:
+    """IOPS against block size and queue depth, where a run has them (BENCH=sweep)."""
+    plan = record["plan"]
+    kinds = [(kind, jobs, label) for kind, label in (("bs", "block size, KiB"), ("qd", "queue depth"))
+             if (jobs := [job for job in plan["jobs"] if job.startswith(f"{kind}-")])]
+
+    def points(at: int, mode: str) -> dict[str, list[tuple[float, float, float, float]]]:
+        found: dict[str, list[tuple[float, float, float, float]]] = {}
+        for registration in plan["registrations"]:
+            for job in kinds[at][1]:
+                estimate = stats.median([row["iops"] for row in cells(record["speed"], job=job, mode=mode, registration=registration)])
+                x = float(job.partition("-")[2].rstrip("k"))
+                found.setdefault(registration, []).append((x, estimate.value, estimate.low, estimate.high))
+        return found
+
+    if kinds:
+        panels("sweep", f"IOPS against block size and queue depth\n{caption(record)}",
+               [(label, "IOPS") for _, _, label in kinds], list(plan["modes"]), points, directory)
+
+
+def curves(record: Row, directory: Path) -> None:
+    """From cost.json: instructions per I/O against block size and depth, and what registering takes against size."""
+    axes_of = {
+        ("block size, KiB", "instructions per I/O"): ("instructions_per_io", 1.0, {
+            name: cost.block_bytes(cost.CASES[name]) / 1024 for name in ("read-4k", "read-16k", "read-64k", "read-256k", "read-1m")}),
+        ("queue depth", "instructions per I/O"): ("instructions_per_io", 1.0, {
+            **{f"read-4k-qd{depth}": float(depth) for depth in cost.DEPTHS}, "read-4k": 128.0}),
+        ("registered, MiB", "to register, ms of guest time"): ("register_ns", 1e-6, {
+            name: cost.size_bytes(cost.option(cost.CASES[name], "--size", "64m")) / (1 << 20)
+            for name in (*(f"register-{size}" for size in cost.REGISTERED), "read-4k")}),
+    }
+    chosen = {labels: wanted for labels, wanted in axes_of.items()
+              if sum(any(row["case"] == case for row in record["rows"]) for case in wanted[2]) > 1}
+
+    def points(at: int, mode: str) -> dict[str, list[tuple[float, float, float, float]]]:
+        value, unit, places = list(chosen.values())[at]
+        found: dict[str, list[tuple[float, float, float, float]]] = {}
+        for registration in ("user", "dmabuf"):
+            for case, x in sorted(places.items(), key=lambda item: item[1]):
+                values = [row[value] * unit for row in cells(record["rows"], mode=mode, case=case, registration=registration)]
+                if values:
+                    found.setdefault(registration, []).append((x, sum(values) / len(values), min(values), max(values)))
+        return found
+
+    if chosen:
+        panels("curves", f"Exact cost against block size, queue depth and registered size\nTCG emulation, not hardware; run {record['id']}",
+               list(chosen), list(record["modes"]), points, directory)
+
+
+def change_points(values: list[float], least: float = 0.005) -> list[int]:
+    """Where exact figures step: no statistics, for there is no noise to speak of."""
+    return [index for index in range(1, len(values)) if abs(values[index] / values[index - 1] - 1) > least]
+
+
+def history(records: list[Row], directory: Path) -> None:
+    """Instructions per I/O by commit; a line breaks where compiler or base changed, and steps are marked."""
+    names = sorted({f"{cell['mode']} {cell['case']} {cell['registration']}" for each in records for cell in each["cells"]})
+    if not names:
+        return
+    columns = 3
+    rows = -(-len(names) // columns)
+    drawing, grid = plt.subplots(rows, columns, figsize=(10.5, 1.9 * rows + 1.3), squeeze=False, sharex=True)
+    numbers: list[Row] = []
+    for axes, name in zip(grid.flat, names):
+        line: list[tuple[int, float, str]] = []
+        for x, each in enumerate(records):
+            for cell in each["cells"]:
+                if f"{cell['mode']} {cell['case']} {cell['registration']}" == name:
+                    made = each["made_of"]["kernel"]["made_from"] or {}
+                    line.append((x, sum(cell["rounds"]) / len(cell["rounds"]), f"{made.get('compiler')} {made.get('base')}"))
+        steps = {line[at][0] for at in change_points([value for _, value, _ in line])}
+        for made in dict.fromkeys(made for _, _, made in line):
+            part = [(x, value) for x, value, same in line if same == made]
+            axes.plot(*zip(*part), "o-", color=LOOK["dmabuf"][0] if name.endswith("dmabuf") else LOOK["user"][0], markersize=3)
+        for before, after in zip(line, line[1:]):
+            if before[2] != after[2]:
+                axes.axvline((before[0] + after[0]) / 2, color="black", linestyle=":", linewidth=0.8)
+        for x, value, _ in line:
+            if x in steps:
+                axes.plot(x, value, "D", markerfacecolor="none", markeredgecolor="#D55E00", markersize=8)
+            numbers.append({"cell": name, "commit": records[x]["commit"][:12], "instructions_per_io": value, "step": x in steps})
+        axes.set_title(name, fontsize=8)
+        axes.margins(y=0.3)
+        axes.set_xticks(range(len(records)), [each["commit"][:7] for each in records], rotation=60, fontsize=6)
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:,.0f}"))
+    for axes in grid.flat[len(names):]:
+        axes.set_axis_off()
+    drawing.suptitle("Instructions per I/O by commit (diamond: a step of 0.5 % and more; dotted: another compiler or base)\n"
+                     "TCG emulation, exact counts", fontsize=10)
+    drawing.tight_layout()
+    save(drawing, numbers, directory / "history")
+
+
 def draw(record: Row, directory: Path) -> None:
     rounds, cost_rounds = record["plan"]["rounds"], record["plan"]["cost_rounds"]
     figure(record, "iops", f"IOPS by IOMMU mode and registration: median and interval of {rounds} runs", "IOPS",
            lambda axes, job: bars(axes, record, job, "speed", "iops"), directory)
+    forest(record, directory)
+    sweep(record, directory)
+    figure(record, "latency", f"Completion latency: median of {rounds} runs", "microseconds, emulated",
+           lambda axes, job: percentiles(axes, record, job), directory)
+    if not record["cost"]:
+        return
     figure(record, "cost", f"Guest instructions per I/O: median and interval of {cost_rounds} measurements",
            "instructions per I/O", lambda axes, job: bars(axes, record, job, "cost", "instructions_per_io"), directory)
     figure(record, "operations", "IOMMU operations per I/O", "operations per I/O",

@@ -13,7 +13,7 @@ from typing import Any
 from . import guest, sources
 from .paths import BUILD, ROOT
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write(path: Path, value: Any) -> None:

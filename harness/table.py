@@ -5,6 +5,7 @@ from typing import Any
 
 from . import stats
 from .claims import cells, claims
+from .fio import AGAIN
 
 WIDTH = 12
 
@@ -33,6 +34,24 @@ def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[s
     return text
 
 
+def verdicts(record: dict[str, Any]) -> list[str]:
+    """Each wall-clock ratio to `user`: is it more than noise?"""
+    text = [line("", "", "ratio", "95 % CI", "A/A band", "exact p") + "  called"]
+    for job in record["plan"]["jobs"]:
+        text.append(f" {job}")
+        for mode in record["plan"]["modes"]:
+            def of(registration: str) -> list[float]:
+                return [row["iops"] for row in cells(record["speed"], job=job, mode=mode, registration=registration)]
+
+            for registration in record["plan"]["registrations"]:
+                if registration != "user" and of("user"):
+                    found = stats.verdict(of(registration), of("user"), of(AGAIN))
+                    text.append(line(mode, registration, f"{found.ratio.value:.3f}",
+                                     f"{found.ratio.low:.2f}..{found.ratio.high:.2f}", f"{found.band:.0%}",
+                                     f"{found.p:.3f}") + f"  {found}" + (f" ({found.objections[0]})" if found.objections else ""))
+    return text
+
+
 def operations(record: dict[str, Any]) -> list[str]:
     text = [line("", "", "map", "unmap", "flush", "commands", "KiB/command")]
     for job in record["plan"]["jobs"]:
@@ -55,12 +74,21 @@ def render(record: dict[str, Any]) -> str:
         "mode at best; they are no hardware figures.  Median of the rounds.",
         *compared(record, "speed", "iops", ",.0f"),
         "",
-        "Guest instructions per I/O (user, kernel, interrupts; QEMU's instruction clock)",
-        *compared(record, "cost", "instructions_per_io", ",.0f"),
-        "",
-        "Operations per I/O (tracepoints)",
-        *operations(record),
-        "",
+        "Is an IOPS ratio to `user` more than noise? Called only if interval, effect (above 5 % and twice the",
+        "A/A band: `user` measured twice), exact rank test and every boot by itself agree; ~ if not.",
+        *verdicts(record),
+    ]
+    if record["cost"]:
+        text += [
+            "",
+            "Guest instructions per I/O (user, kernel, interrupts; QEMU's instruction clock)",
+            *compared(record, "cost", "instructions_per_io", ",.0f"),
+            "",
+            "Operations per I/O (tracepoints)",
+            *operations(record),
+            "",
+        ]
+    text += [
         *(f"{'holds' if claim.holds else 'FAILS'}: {claim.text}" for claim in claims(record)),
     ]
     return "\n".join(text) + "\n"

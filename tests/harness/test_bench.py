@@ -18,7 +18,8 @@ def test_every_cell_in_every_round_and_the_other_way_round_in_the_next():
     forth, back = (bench.speed_boot(PLAN, MODES["lazy"], number).script for number in (0, 1))
     def order(script):
         return [word.split("=")[1] for word in script.split() if word.startswith("--output=$RESULTS/speed.")]
-    assert len(order(forth)) == 6
+    assert len(order(forth)) == 8 and sum("user-again" in name for name in order(forth)) == 2
+    assert "user-again" not in forth.replace(".user-again.json", "")  # fio registers what `user` registers
     assert order(back) == order(forth)[::-1]
 
 
@@ -111,7 +112,8 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
         "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)"},
-        "speed": [key(*cell) | {"iops": iops} for cell in cells for iops in (100.0, 110.0)],
+        "speed": [key(*cell) | {"iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
+                  for cell in [*cells, *((mode, "user-again") for mode in plan["modes"])] for iops in (100.0, 110.0)],
         "cost": [key(*cell) | {"instructions_per_io": cost(*cell)} for cell in cells],
         "operations": [key(*cell) | operations(*cell) for cell in cells],
     }
@@ -152,7 +154,7 @@ def test_figures_are_byte_stable(tmp_path):
         (tmp_path / name).mkdir()
         plot.draw(record(), tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "operations") for kind in ("svg", "png", "csv"))
+    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
