@@ -55,6 +55,8 @@ class Spec:
     append: str = ""
     qemu_extra: str = ""
     iommu: Iommu = IOMMUS["vtd"]
+    nulls: int = 1  # disks like NULLDEV: NULLDEV2 and so on
+    block: int = 512  # logical block size of the disks
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,18 @@ def accelerator(spec: Spec) -> str:
     return "kvm" if not spec.icount and kvm_works(spec.kernel) else "tcg"
 
 
+def disks(spec: Spec) -> dict[str, str]:
+    """Guest variable -> NVMe serial."""
+    return DISKS | {f"NULLDEV{number}": f"null{number}" for number in range(2, spec.nulls + 1)}
+
+
 def is_size(disk: str) -> bool:
     return re.fullmatch(r"\d+[KMGT]", disk) is not None
 
 
 def blockdev(spec: Spec, name: str, run: Path) -> list[str]:
     """Null, scratch (a sparse file in the run's own directory), or the user's image."""
-    disk = {"null": "null", "data": spec.disk, "data2": "256M"}[name]
+    disk = {"data": spec.disk, "data2": "256M"}.get(name, "null")
     if disk == "null":
         return ["-blockdev", f"null-co,node-name={name},size={64 << 30},read-zeroes=on"]
     if is_size(disk):
@@ -124,9 +131,10 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
         path = f"/dev/fd/{out_fd}" if channel == "out" else run / channel
         argv += ["-chardev", f"file,id={channel},path={path}",
                  "-device", f"virtserialport,chardev={channel},name={channel}"]
-    for name in DISKS.values():
+    block = "" if spec.block == 512 else f",logical_block_size={spec.block},physical_block_size={spec.block}"
+    for name in disks(spec).values():
         argv += blockdev(spec, name, run)
-        argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}"]
+        argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}{block}"]
     return argv + shlex.split(spec.qemu_extra)
 
 
@@ -158,9 +166,9 @@ def user_files(words: str) -> dict[str, Path | bytes]:
 
 
 def environment(spec: Spec) -> bytes:
-    disks = " ".join(f"{variable}={'null' if spec.disk == 'null' and serial == 'data' else serial}"
-                     for variable, serial in DISKS.items())
-    return f"export MODE={spec.mode.name}\nEXPECT={spec.mode.expect}\nDISKS={shlex.quote(disks)}\n".encode()
+    words = " ".join(f"{variable}={'null' if spec.disk == 'null' and serial == 'data' else serial}"
+                     for variable, serial in disks(spec).items())
+    return f"export MODE={spec.mode.name}\nEXPECT={spec.mode.expect}\nDISKS={shlex.quote(words)}\n".encode()
 
 
 def prepare(spec: Spec, run: Path) -> None:
@@ -224,7 +232,7 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
         raise Fault(f"QEMU did not start: {(run / 'stderr').read_text().strip()}")
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
-                        f"{', '.join(observed)}: look for DMAR lines in its log")
+                        f"{', '.join(observed)}: {spec.iommu.lacks.get(spec.mode.name, 'look for IOMMU lines in its log')}")
     complaints = "\n".join(splats(console)[:20])
     if ended and (status is None or END not in console):
         raise LostGuest(f"the guest ended without a status\n{complaints}\nconsole, last lines:\n{tail(console)}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The IOMMU modes and models as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,10 @@ class Mode:
 @dataclass(frozen=True)
 class Iommu:
     name: str
+    text: str
     device: tuple[str, ...]
     args: tuple[str, ...]
+    lacks: dict[str, str] = field(default_factory=dict)  # mode -> why it is another one in the guest
 
 
 MODES = {
@@ -31,7 +33,10 @@ MODES = {
 IOMMUS = {
     iommu.name: iommu
     for iommu in (
-        Iommu("vtd", ("-device", "intel-iommu,intremap=on,caching-mode=off,aw-bits=48"),
+        Iommu("vtd", "VT-d", ("-device", "intel-iommu,intremap=on,caching-mode=off,aw-bits=48"),
               ("intel_iommu=on",)),
+        Iommu("amd", "AMD-Vi", ("-device", "amd-iommu"), (),
+              {"lazy": "QEMU's AMD-Vi says that it caches absent entries, so Linux makes lazy strict"}),
+        Iommu("virtio", "virtio-iommu", ("-device", "virtio-iommu-pci"), ()),
     )
 }
