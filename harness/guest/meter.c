@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * meter OUT.json DISK {cost|events} COMMAND...: what the I/O of a command takes.
+ * meter OUT.json DISK[:DISK...] {cost|events} COMMAND...: what the I/O of a command takes.
  *
  * The command pauses now and then (fio's thinktime) with nothing in flight.
  * What is reported is the difference between the first pause and the second,
@@ -11,7 +11,9 @@
  *   the processor never halts; busy time is all time less what the loop had,
  *   less our own.  Interrupts count as busy wherever they arrive.  What a turn
  *   of the loop takes, with the timer tick it suffers, the first pause shows.
- * events: besides, how often tracepoints were hit, counted without recording.
+ * events: how often tracepoints were hit, counted without recording, on the
+ *   processors that we may run on; and the instructions that a processor with
+ *   such a counter executed on them.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -32,6 +34,9 @@
 
 #define SAMPLE_NS 20000000
 
+#define MAX_CPUS 1024
+#define MAX_DISKS 16
+
 static const struct event {
 	const char *name, *tracepoint, *filter;
 } events[] = {
@@ -40,12 +45,14 @@ static const struct event {
 	/* IOTLB descriptor types (2, 3, 6) have bit 1; wait, context and interrupt ones do not. */
 	{ "flush", "intel_iommu/qi_submit", "qw0 & 2" },
 	{ "command", "nvme/nvme_setup_cmd", NULL },
+	{ "instructions", NULL, NULL },
 };
 #define NR_EVENTS (sizeof(events) / sizeof(events[0]))
 
-static int counters[NR_EVENTS]; /* -1: not counted */
+static int counters[NR_EVENTS][MAX_CPUS], nr_counters; /* -1: not counted */
 static volatile uint64_t *loops;
-static char stat_path[256];
+static char stat_paths[MAX_DISKS][256];
+static int nr_disks;
 
 struct snapshot {
 	uint64_t requests, wall_ns, own_ns, loops, events[NR_EVENTS];
@@ -59,17 +66,44 @@ static uint64_t clock_ns(clockid_t clock)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-/* Requests that the disk has completed; *busy says whether it has more. */
+/* Requests that the disks have completed; *busy says whether they have more. */
 static uint64_t requests(int *busy)
 {
 	unsigned long long reads, writes, in_flight;
-	FILE *file = fopen(stat_path, "r");
+	uint64_t total = 0;
 
-	if (!file || fscanf(file, "%llu %*u %*u %*u %llu %*u %*u %*u %llu", &reads, &writes, &in_flight) != 3)
-		err(240, "%s", stat_path);
-	fclose(file);
-	*busy = in_flight != 0;
-	return reads + writes;
+	*busy = 0;
+	for (int i = 0; i < nr_disks; i++) {
+		FILE *file = fopen(stat_paths[i], "r");
+
+		if (!file || fscanf(file, "%llu %*u %*u %*u %llu %*u %*u %*u %llu", &reads, &writes, &in_flight) != 3)
+			err(240, "%s", stat_paths[i]);
+		fclose(file);
+		*busy |= in_flight != 0;
+		total += reads + writes;
+	}
+	return total;
+}
+
+static void name_disks(char *disks)
+{
+	for (char *disk = strtok(disks, ":"); disk; disk = strtok(NULL, ":")) {
+		if (nr_disks == MAX_DISKS)
+			errx(240, "at most %d disks", MAX_DISKS);
+		snprintf(stat_paths[nr_disks++], sizeof(stat_paths[0]), "/sys/block/%s/stat", basename(disk));
+	}
+}
+
+static uint64_t counted(size_t event)
+{
+	uint64_t total = 0, value;
+
+	for (int i = 0; i < nr_counters; i++) {
+		if (read(counters[event][i], &value, sizeof(value)) != sizeof(value))
+			err(240, "reading %s", events[event].name);
+		total += value;
+	}
+	return total;
 }
 
 static struct snapshot take(uint64_t requests)
@@ -77,8 +111,8 @@ static struct snapshot take(uint64_t requests)
 	struct snapshot now = { .requests = requests, .loops = *loops };
 
 	for (size_t i = 0; i < NR_EVENTS; i++)
-		if (counters[i] >= 0 && read(counters[i], &now.events[i], sizeof(uint64_t)) != sizeof(uint64_t))
-			err(240, "reading %s", events[i].tracepoint);
+		if (nr_counters && counters[i][0] >= 0)
+			now.events[i] = counted(i);
 	now.own_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	now.wall_ns = clock_ns(CLOCK_MONOTONIC);
 	return now;
@@ -101,18 +135,34 @@ static int tracepoint_id(const char *tracepoint)
 	return id;
 }
 
-static int count(int id, const char *filter)
+/* -1: there is no such event here. */
+static int count(const struct event *event, int cpu)
 {
+	int id = event->tracepoint ? tracepoint_id(event->tracepoint) : PERF_COUNT_HW_INSTRUCTIONS;
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr), .config = id,
+		.type = event->tracepoint ? PERF_TYPE_TRACEPOINT : PERF_TYPE_HARDWARE, .size = sizeof(attr), .config = id,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	int fd = id < 0 ? -1 : syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0 && id >= 0 && event->tracepoint)
 		err(240, "perf_event_open");
-	if (filter && ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter))
-		err(240, "tracepoint filter '%s'", filter);
+	if (event->filter && fd >= 0 && ioctl(fd, PERF_EVENT_IOC_SET_FILTER, event->filter))
+		err(240, "tracepoint filter '%s'", event->filter);
 	return fd;
+}
+
+static void count_all(void)
+{
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		err(240, "sched_getaffinity");
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &allowed)) {
+			for (size_t i = 0; i < NR_EVENTS; i++)
+				counters[i][nr_counters] = count(&events[i], cpu);
+			nr_counters++;
+		}
 }
 
 static pid_t fill_gaps(void)
@@ -163,13 +213,14 @@ static int watch(pid_t pid, struct pauses *seen)
 static void report(FILE *out, const struct pauses *seen, uint64_t total)
 {
 	const struct snapshot *from = &seen->first, *end = &seen->end, *to = &seen->second;
-	double turn_ns = (double)(end->wall_ns - end->own_ns - from->wall_ns + from->own_ns) / (end->loops - from->loops);
+	uint64_t turns = end->loops - from->loops;
+	double turn_ns = turns ? (double)(end->wall_ns - end->own_ns - from->wall_ns + from->own_ns) / turns : 0;
 
 	fprintf(out, "{\"total_requests\": %lu, \"requests\": %lu, \"wall_ns\": %lu, \"own_ns\": %lu, "
 		"\"turns\": %lu, \"turn_ns\": %.6f", total, to->requests - from->requests, to->wall_ns - from->wall_ns,
 		to->own_ns - from->own_ns, to->loops - from->loops, turn_ns);
 	for (size_t i = 0; i < NR_EVENTS; i++) {
-		if (counters[i] >= 0)
+		if (nr_counters && counters[i][0] >= 0)
 			fprintf(out, ", \"%s\": %lu", events[i].name, to->events[i] - from->events[i]);
 		else
 			fprintf(out, ", \"%s\": null", events[i].name);
@@ -181,30 +232,29 @@ int main(int argc, char **argv)
 {
 	struct pauses seen = { 0 };
 	int status, busy;
-	pid_t filler, pid;
+	pid_t filler = 0, pid;
 	uint64_t before;
 	FILE *out;
 
 	if (argc < 5 || (strcmp(argv[3], "cost") && strcmp(argv[3], "events")))
 		errx(240, "usage: meter OUT.json DISK {cost|events} COMMAND...");
-	if (sysconf(_SC_NPROCESSORS_ONLN) != 1)
-		errx(240, "one processor can be measured: boot with ICOUNT=1 or SMP=1");
-	snprintf(stat_path, sizeof(stat_path), "/sys/block/%s/stat", basename(argv[2]));
+	if (!strcmp(argv[3], "cost") && sysconf(_SC_NPROCESSORS_ONLN) != 1)
+		errx(240, "the cost of one processor can be measured: boot with ICOUNT=1 or SMP=1");
+	name_disks(argv[2]);
 	loops = mmap(NULL, sizeof(*loops), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (loops == MAP_FAILED)
 		err(240, "mmap");
 	out = fopen(argv[1], "w");
 	if (!out)
 		err(240, "%s", argv[1]);
-	for (size_t i = 0; i < NR_EVENTS; i++) {
-		int id = strcmp(argv[3], "events") ? -1 : tracepoint_id(events[i].tracepoint);
-
-		counters[i] = id < 0 ? -1 : count(id, events[i].filter);
-	}
 	before = requests(&busy);
-	filler = fill_gaps();
-	while (!*loops)
-		sched_yield();
+	if (!strcmp(argv[3], "events")) {
+		count_all();
+	} else {
+		filler = fill_gaps();
+		while (!*loops)
+			sched_yield();
+	}
 
 	pid = fork();
 	if (pid < 0)
@@ -216,7 +266,8 @@ int main(int argc, char **argv)
 	status = watch(pid, &seen);
 	if (!status && (!seen.end.wall_ns || !seen.second.wall_ns))
 		errx(240, "%s did not pause twice for %d ms and more", argv[4], 3 * SAMPLE_NS / 1000000);
-	kill(filler, SIGKILL);
+	if (filler)
+		kill(filler, SIGKILL);
 	report(out, &seen, requests(&busy) - before);
 	if (fclose(out))
 		err(240, "%s", argv[1]);
