@@ -12,9 +12,9 @@ KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
 FIO_FROM = $(call option,FIO_SRC,fio-src)
 IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
 
-bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= KERNEL=)
+bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=)
 	$(HARNESS) bench $(if $(filter short sweep,$(BENCH)),--$(BENCH)) $(call option,JOBS,jobs) $(call option,MODES,modes) \
-	  $(call option,REGISTRATIONS,registrations) $(IMAGE) $(FIO_FROM)
+	  $(call option,REGISTRATIONS,registrations) $(call option,COLUMNS,columns) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
 
 cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
 	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
@@ -28,8 +28,8 @@ baseline: ## record this commit in results/history, to be committed
 test: ## host tests, series checks, guest tests in every mode, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
 
-guest-run: ## run CMD= in a guest (MODE= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
-	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
+guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
+	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
 	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
 	  $(call option,TIMEOUT,timeout) $(call option,APPEND,append) $(call option,QEMU_EXTRA,qemu-extra) \
 	  $(call option,KEEP,keep) -- $(call quote,CMD)

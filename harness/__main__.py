@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import bench, build, claims, deps, fault, fio, guest, record, sources, suite
-from .modes import MODES
+from . import bench, build, claims, columns, deps, fault, fio, guest, record, sources, suite
+from .modes import IOMMUS, MODES
 from .paths import BUILD
 
 
@@ -65,7 +65,7 @@ def guest_run(args: argparse.Namespace) -> int:
     spec = guest.Spec(kernel=chosen_kernel(args), mode=MODES[args.mode], command=args.command,
                       files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
-                      qemu_extra=args.qemu_extra)
+                      qemu_extra=args.qemu_extra, iommu=IOMMUS[args.iommu])
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
@@ -84,25 +84,55 @@ def show(result: dict[str, Any], run: Path) -> str:
     return text
 
 
-def compare(plan: bench.Plan, bzimage: Path) -> bool:
+def compare(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
     """Measure, record, print and draw; do the claims hold?"""
     run = bench.measure(plan, bzimage)
     result = bench.collect(run, plan, bzimage)
     record.write(run / "run.json", result)
     print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
-    return all(claim.holds for claim in claims.claims(result))
+    return all(claim.holds for claim in claims.claims(result)), result
 
 
 def bench_run(args: argparse.Namespace) -> int:
-    chosen = {name: tuple(getattr(args, name).split()) for name in ("jobs", "registrations", "modes")
+    chosen = {name: tuple(getattr(args, name).split()) for name in ("jobs", "registrations", "modes", "columns")
               if getattr(args, name)}
-    for name, known in (("jobs", bench.JOBS | bench.SWEEPS), ("registrations", fio.REGISTRATIONS), ("modes", MODES)):
+    for name, known in (("jobs", bench.JOBS | bench.SWEEPS), ("registrations", fio.REGISTRATIONS), ("modes", MODES),
+                        ("columns", columns.COLUMNS)):
         if unknown := set(chosen.get(name, ())) - set(known):
             raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
     plan = bench.SHORT if args.short else bench.SWEEP if args.sweep else bench.Plan()
-    return 0 if compare(dataclasses.replace(plan, **chosen), bzimage) else 1
+    names = chosen.pop("columns", (columns.DEFAULT.name,))
+    return 0 if compare_columns(dataclasses.replace(plan, **chosen), [columns.COLUMNS[name] for name in names], bzimage,
+                                unpatched(args.base)) else 1
+
+
+def compare_columns(plan: bench.Plan, chosen: list[columns.Column], bzimage: Path, base: Path | None) -> bool:
+    """A run for each column, then all of them side by side."""
+    if not base and any(column.unpatched for column in chosen):
+        raise fault.Fault("the unpatched column needs an unpatched kernel: "
+                          "`make kernel VARIANT=unpatched`, or name one with BASE=")
+    good, records = True, []
+    for column in chosen:
+        lacks = columns.unavailable(column, plan.modes)
+        for mode, why in lacks.items():
+            print(f"bench: {column.name}: {mode} is unavailable: {why}")
+        holds, result = compare(dataclasses.replace(
+            plan, column=column, modes=tuple(mode for mode in plan.modes if mode not in lacks),
+            registrations=columns.registrations(column, plan.registrations)), base if column.unpatched and base else bzimage)
+        good, records = good and holds, [*records, result]
+    if len(records) > 1:
+        print("\n" + columns.side_by_side(records, plan.modes))
+    return good
+
+
+def unpatched(named: str) -> Path | None:
+    """The unpatched kernel named, or ours if it has been built."""
+    base = Path(named) if named else BUILD / build.VARIANTS["unpatched"].image
+    if named and not base.is_file():
+        raise fault.Fault(f"there is no kernel {base}: `make kernel VARIANT=unpatched` builds one")
+    return base if base.exists() else None
 
 
 def cost_run(args: argparse.Namespace) -> int:
@@ -114,16 +144,13 @@ def cost_run(args: argparse.Namespace) -> int:
     for name, chosen, known in (("modes", modes, MODES), ("cases", cases, cost.CASES)):
         if unknown := set(chosen) - set(known):
             raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
-    base = Path(args.base) if args.base else BUILD / build.VARIANTS["unpatched"].image
-    if args.base and not base.is_file():
-        raise fault.Fault(f"there is no kernel {base}: `make kernel VARIANT=unpatched` builds one")
-    cost.run(modes, cases, bzimage, base if base.exists() else None)
+    cost.run(modes, cases, bzimage, unpatched(args.base))
     return 0
 
 
 def test(args: argparse.Namespace) -> int:
     deps.install()
-    tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage))
+    tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
     print(tally)
     return 1 if tally.failed else 0
 
@@ -207,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
                epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
     run.add_argument("--mode", choices=MODES, default="strict")
+    run.add_argument("--iommu", choices=IOMMUS, default="vtd", help="what QEMU emulates (default %(default)s)")
     run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
                      help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
     run.add_argument("--disk", default="1G",
@@ -226,6 +254,11 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
     measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
     measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+
+    measure.add_argument("--columns", default="", metavar="'COLUMN ...'",
+                         help=f"machines, a run each, of {' '.join(columns.COLUMNS)} (default: {columns.DEFAULT.name})")
+    measure.add_argument("--base", default="", metavar="BZIMAGE",
+                         help="the kernel of the unpatched column (default: build/bzImage-base)")
 
     costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
     costs.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")

@@ -12,8 +12,9 @@ from statistics import median
 from typing import Any
 
 from . import build, fio, guest, progress, record
+from .columns import DEFAULT, Column
 from .fault import Fault
-from .modes import MODES, Mode
+from .modes import IOMMUS, MODES, Mode
 from .paths import RESULTS
 
 EVENTS = ("map", "unmap", "flush", "command")
@@ -31,6 +32,10 @@ class Job:
     cost_ios_dmabuf: int = 0
     file: str = ""  # of jobs/, if its name is another
     environment: str = ""
+
+    @property
+    def writes(self) -> bool:
+        return "write" in self.name or "rw" in self.name
 
 
 JOBS = {job.name: job for job in (
@@ -57,6 +62,16 @@ class Plan:
     rounds: int = 5  # wall-clock boots of each mode
     runtime_ms: int = 1500
     cost_rounds: int = 3  # cost measurements of each cell, in one boot of each mode
+    column: Column = DEFAULT
+    read_only: bool = False
+
+    @property
+    def costed(self) -> bool:
+        return self.cost_rounds > 0 and self.column.cpus == 1
+
+    def disks(self, name: str) -> list[str]:
+        """What one job runs over: $NAME, $NAME2, ..."""
+        return [f"${name}{number if number > 1 else ''}" for number in range(1, self.column.disks + 1)]
 
     def cells(self, backwards: bool) -> list[tuple[Job, str]]:
         """Every job with every registration; each second pass runs backwards so that drift cancels."""
@@ -84,9 +99,10 @@ class Boot:
 
 # The first failure ends the boot and is what is read last; of what went well, the engine's own line is kept.
 PROLOGUE = """\
+LOG=${LOG:-/tmp/log}
 must() {
-	"$@" >/tmp/log 2>&1 || { code=$?; tail -n 5 /tmp/log; echo "bench: status $code from: $*"; exit 1; }
-	grep ^dmabuf: /tmp/log
+	"$@" >"$LOG" 2>&1 || { code=$?; tail -n 5 "$LOG"; echo "bench: status $code from: $*"; exit 1; }
+	grep ^dmabuf: "$LOG"
 }
 """
 
@@ -99,39 +115,44 @@ def verify(plan: Plan) -> list[str]:
     """Every byte, by a program of our own and by fio, each registration, before anything is measured."""
     lines = []
     for registration in plan.registrations:
-        lines += [f"must /tests/verify --registration {registration} --bs {size} --count 32 $DEV"
-                  for size in ("4k", "1m")]
-        lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, "", "$DEV"))
+        how = f"--registration {registration} --count 32" + (" --read-only" if plan.read_only else "")
+        lines += [f"must ${{TESTS:-/tests}}/verify {how} --bs {size} {disk}"
+                  for disk in plan.disks("DEV") for size in ("4k", "1m")]
+        if not plan.read_only:
+            lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, plan.column.options,
+                               ":".join(plan.disks("DEV"))))
         lines.append(f"echo verified {registration}")
     return lines
 
 
 def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
-    limit = f"--time_based=1 --runtime={plan.runtime_ms}ms"
+    limit = f"{plan.column.options} --time_based=1 --runtime={plan.runtime_ms}ms"
+    disks = ":".join(plan.disks("NULLDEV"))
     cells = plan.with_again().cells(backwards=bool(number % 2))
     lines = verify(plan) if number == 0 else []
-    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, "$NULLDEV",
+    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.json", registration, limit, disks,
                     job.environment)
               for job, registration in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
                 8 + len(cells) * (plan.runtime_ms / 1000 + 1.5))
 
 
-def metered(kind: str, job: Job, registration: str, number: int, ios: int) -> str:
+def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios: int) -> str:
     """Pauses after every `ios` I/Os: what lies between the first two is what counts."""
     name = f"$RESULTS/{kind}.{job.name}.{registration}.{number}"
+    disks = ":".join(plan.disks("NULLDEV"))
     return shell(job.name, f"{name}.fio.json", registration,
-                 f"--number_ios={ios * 5 // 2} --thinktime=100ms --thinktime_blocks={ios}", "$NULLDEV",
-                 f"meter {name}.json $NULLDEV {kind}")
+                 f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=100ms --thinktime_blocks={ios}", disks,
+                 f"meter {name}.json {disks} {kind}")
 
 
 def cost_boot(plan: Plan, mode: Mode) -> Boot:
-    lines = [metered("events", job, registration, 1, EVENT_IOS) for job, registration in plan.cells(backwards=False)]
-    for number in range(plan.cost_rounds):
-        lines += [metered("cost", job, registration, number + 1,
+    lines = [metered(plan, "events", job, registration, 1, EVENT_IOS) for job, registration in plan.cells(backwards=False)]
+    for number in range(plan.cost_rounds if plan.costed else 0):
+        lines += [metered(plan, "cost", job, registration, number + 1,
                           job.cost_ios_dmabuf if registration == "dmabuf" else job.cost_ios)
                   for job, registration in plan.cells(backwards=bool(number % 2))]
-    return Boot(f"cost-{mode.name}", mode, True, PROLOGUE + "\n".join(lines), 10 + 3 * len(lines))
+    return Boot(f"cost-{mode.name}", mode, plan.costed, PROLOGUE + "\n".join(lines), 10 + 3 * len(lines))
 
 
 def boots(plan: Plan) -> Iterator[Boot]:
@@ -145,11 +166,12 @@ def boots(plan: Plan) -> Iterator[Boot]:
         yield cost_boot(plan, mode)
 
 
-def run_boot(boot: Boot, kernel: Path, directory: Path) -> None:
+def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
     """Run one boot and leave boot.json, which says that the directory is complete."""
     directory.mkdir(parents=True, exist_ok=True)
-    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G", cpus=1,
-                      timeout=120 + 6 * boot.seconds)
+    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.script, icount=boot.icount, memory="4G",
+                      timeout=120 + 6 * boot.seconds, iommu=IOMMUS[column.iommu], cpus=column.cpus,
+                      nulls=column.disks, block=column.block)
     start = time.monotonic()
     try:
         with (directory / "out.txt").open("wb") as out:
@@ -191,7 +213,7 @@ def measure(plan: Plan, kernel: Path) -> Path:
     for number, boot in enumerate(todo, 1):
         pace = (time.monotonic() - start) / expected if expected else 1.0
         progress.say(f"bench: {boot.name} ({number} of {len(todo)}), about {progress.clock(left * pace)} left")
-        run_boot(boot, kernel, run / "boots" / boot.name)
+        run_boot(boot, plan.column, kernel, run / "boots" / boot.name)
         left, expected = left - boot.seconds, expected + boot.seconds
     return run
 
@@ -221,7 +243,7 @@ def window(boot: Path, kind: str, job: Job, registration: str, number: int) -> t
 def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     """Busy time is all time less the turns of the filler, at the boot's median price, less the meter's own."""
     rows = []
-    for mode in plan.modes if plan.cost_rounds else ():
+    for mode in plan.modes if plan.costed else ():
         boot = run / "boots" / f"cost-{mode}"
         meters = [path for path in boot.glob("cost.*.json") if not path.name.endswith(".fio.json")]
         turn_ns = median(record.read(path)["turn_ns"] for path in meters)

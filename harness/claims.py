@@ -29,7 +29,7 @@ def no_operations(record: dict[str, Any]) -> Claim:
 
 def strict_operations(record: dict[str, Any], registration: str) -> Claim:
     rows = cells(record["operations"], registration=registration, mode="strict")
-    least = min(row[f"{name}_per_io"] or 0 for row in rows for name in OPERATIONS)
+    least = min(row[f"{name}_per_io"] for row in rows for name in OPERATIONS if row[f"{name}_per_io"] is not None)
     return Claim(f"{registration}: at least one IOMMU map, unmap and flush per I/O in strict (least: {least:.3f})",
                  least > 1 - NOTHING)
 
@@ -50,5 +50,6 @@ def claims(record: dict[str, Any]) -> list[Claim]:
     found = [strict_operations(record, name) for name in ("none", "user")
              if name in plan["registrations"] and "strict" in plan["modes"]]
     if "dmabuf" in plan["registrations"]:
-        found += [no_operations(record)] + [equal_cost(record, job) for job in plan["jobs"] if len(plan["modes"]) > 1]
+        found += [no_operations(record)] + [equal_cost(record, job) for job in plan["jobs"]
+                                     if len(plan["modes"]) > 1 and record["cost"]]
     return found

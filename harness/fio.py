@@ -9,7 +9,9 @@ from .fault import Fault
 
 REGISTRATIONS = ("none", "user", "dmabuf")
 AGAIN = "user-again"  # `user` once more, as if it were another: what differs is noise
-ENGINE = "external:/usr/lib/dmabuf.so"
+# Where the guest has them; a host says otherwise.
+ENGINE = "external:${PLUGIN:-/usr/lib/dmabuf.so}"
+JOBS = "${JOBS:-/jobs}"
 PERCENTILES = {"p50": "50.000000", "p99": "99.000000", "p999": "99.900000"}
 
 
@@ -31,7 +33,7 @@ class Sample:
 def command(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
     """A shell line: the same job file for every registration, only its variables and the length of the run differ."""
     return (f"env DEV={device} ENGINE={ENGINE} REGISTRATION={registration} {before} "
-            f"fio --output-format=json --output={output} {limit} /jobs/{job}.fio")
+            f"fio --output-format=json --output={output} {limit} {JOBS}/{job}.fio")
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from typing import Any
 
 from . import stats
 from .claims import cells, claims
+from .columns import COLUMNS, DEFAULT
 from .fio import AGAIN
+from .modes import IOMMUS
 
 WIDTH = 12
 
@@ -63,12 +65,20 @@ def operations(record: dict[str, Any]) -> list[str]:
     return text
 
 
+def machine(record: dict[str, Any]) -> str:
+    """What was measured on, and what set it apart from the reference."""
+    if "host" in record:
+        return f"{record['host']['model']} behind {' '.join(record['host']['iommu'])}"
+    column = COLUMNS[record["plan"]["column"]["name"]] if "column" in record["plan"] else DEFAULT
+    return f"{IOMMUS[column.iommu].text} and NVMe emulated" + ("" if column is DEFAULT else f"; {column.text}")
+
+
 def render(record: dict[str, Any]) -> str:
     made, place = record["made_of"], record["circumstances"]
     accel = "/".join(record["accel"]).upper()
     text = [
         f"Run {record['id']}: Linux {made['kernel']['release'].split()[0]}, fio {made['fio']['version']}, "
-        f"{place['qemu'].split(' (')[0]}, {accel}, VT-d and NVMe emulated",
+        f"{place['qemu'].split(' (')[0]}, {accel}, {machine(record)}",
         "",
         f"IOPS, emulated ({accel}): a null disk, time of an emulated machine. They rank the rows of one",
         "mode at best; they are no hardware figures.  Median of the rounds.",
@@ -83,6 +93,9 @@ def render(record: dict[str, Any]) -> str:
             "",
             "Guest instructions per I/O (user, kernel, interrupts; QEMU's instruction clock)",
             *compared(record, "cost", "instructions_per_io", ",.0f"),
+        ]
+    if record["operations"]:
+        text += [
             "",
             "Operations per I/O (tracepoints)",
             *operations(record),

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import bench, claims, suite, table
+from harness import bench, claims, columns, suite, table
 from harness.fault import Fault
 from harness.modes import MODES
 
@@ -27,7 +27,7 @@ def test_data_is_verified_before_anything_is_measured():
     first, *rest = bench.boots(PLAN)
     for registration in PLAN.registrations:
         verified = first.script.index(f"echo verified {registration}")
-        assert first.script.index(f"/tests/verify --registration {registration} ") < verified
+        assert first.script.index(f"/verify --registration {registration} ") < verified
         assert verified < first.script.index("speed.")
     assert len([boot for boot in (first, *rest) if "verified" in boot.script]) == len(PLAN.modes)
 
@@ -173,3 +173,40 @@ ok 3 - partition # SKIP no partition
 
 def test_counting_test_points():
     assert suite.ktap(KTAP) == suite.Tally(passed=2, failed=2, skipped=2)
+
+
+def column_boots(name):
+    plan = dataclasses.replace(PLAN, column=columns.COLUMNS[name])
+    return plan, list(bench.boots(plan))
+
+
+@pytest.mark.parametrize("name", columns.COLUMNS)
+def test_every_column_is_verified_and_counted(name):
+    plan, boots = column_boots(name)
+    assert "echo verified user" in boots[0].script and boots[0].script.index("echo verified user") < boots[0].script.index("speed.")
+    assert all("$RESULTS/events.randread-4k.user.1.json" in boot.script for boot in boots if boot.name.startswith("cost-"))
+    assert all(plan.column.options in line for boot in boots for line in boot.script.splitlines() if " fio --output" in line)
+
+
+def test_two_processors_have_no_instruction_clock():
+    _, boots = column_boots("smp2")
+    assert not any(boot.icount or "$RESULTS/cost." in boot.script for boot in boots)
+
+
+def test_two_devices_are_one_job_and_one_count():
+    _, boots = column_boots("disks2")
+    assert "env DEV=$NULLDEV:$NULLDEV2 " in boots[-1].script
+    assert " $NULLDEV:$NULLDEV2 events" in boots[-1].script
+    assert "/verify --registration dmabuf --count 32 --bs 4k $DEV2" in boots[0].script
+
+
+def test_an_unpatched_kernel_registers_no_dmabuf():
+    assert columns.registrations(columns.COLUMNS["unpatched"], ("none", "user", "dmabuf")) == ("none", "user")
+
+
+def test_a_mode_that_a_model_lacks_is_shown_with_its_reason():
+    mine = record() | {"plan": record()["plan"] | {"column": dataclasses.asdict(columns.COLUMNS["amd"])}}
+    text = columns.side_by_side([mine], ("strict", "lazy"))
+    assert "amd         lazy         unavailable: QEMU's AMD-Vi" in text
+    assert "4,000" in text
+    assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.render(mine)

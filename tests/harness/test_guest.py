@@ -13,7 +13,7 @@ import pytest
 
 from harness import guest
 from harness.fault import Fault, LostGuest, Splat, TimedOut, WrongMode
-from harness.modes import MODES
+from harness.modes import IOMMUS, MODES
 
 SPEC = guest.Spec(kernel=Path("bzImage"), mode=MODES["strict"], command="true")
 CLEAN = "[    1.0] harness: start\n[    2.0] harness: end\n"
@@ -155,3 +155,23 @@ def test_output_streams_until_the_end_or_the_deadline():
     assert guest.pump(read, sink, time.monotonic() + 5)
     assert sink.getvalue() == b"so far and more"
     os.close(read)
+
+
+@pytest.mark.parametrize("name, device", (("amd", "amd-iommu"), ("virtio", "virtio-iommu-pci")))
+def test_other_models_come_first_too(name, device):
+    words = [word.split(",")[0] for word in argv(iommu=IOMMUS[name])]
+    assert words.index(device) < words.index("nvme") and "intel-iommu" not in words
+
+
+def test_a_mode_that_a_model_lacks_says_why(tmp_path):
+    for left, content in (("status", "mode DMA\n"), ("console", CLEAN), ("stderr", "")):
+        (tmp_path / left).write_text(content)
+    with pytest.raises(WrongMode, match="caches absent entries"):
+        guest.judge(dataclasses.replace(SPEC, mode=MODES["lazy"], iommu=IOMMUS["amd"]), tmp_path, True, 0)
+
+
+def test_further_disks_and_other_blocks():
+    words = argv(nulls=2, block=4096)
+    disks = [word for word in words if word.startswith("nvme,")]
+    assert len(disks) == 4 and all("logical_block_size=4096" in word for word in disks)
+    assert b"NULLDEV2=null2" in guest.environment(dataclasses.replace(SPEC, nulls=2))
