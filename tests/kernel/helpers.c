@@ -604,13 +604,13 @@ int t_open(const char *path, int flags)
 	return fd;
 }
 
-void t_disk_init(struct t_disk *disk, const char *path)
+static void disk_open(struct t_disk *disk, const char *path, int access)
 {
 	uint64_t size;
 
 	disk->path = path;
 	/* Exclusive, so that a disk in use is refused. */
-	disk->fd = t_open(path, O_RDWR | O_DIRECT | O_EXCL);
+	disk->fd = t_open(path, access | O_DIRECT | O_EXCL);
 	if (ioctl(disk->fd, BLKSSZGET, &disk->lba) ||
 	    ioctl(disk->fd, BLKGETSIZE64, &size))
 		t_die("%s is not a block device: name a scratch NVMe namespace", path);
@@ -619,6 +619,16 @@ void t_disk_init(struct t_disk *disk, const char *path)
 		      (unsigned long long)size, T_DISK_SIZE);
 	disk->image = pages(T_DISK_SIZE);
 	disk->bounce = pages(T_DISK_SIZE);
+}
+
+void t_disk_init_read_only(struct t_disk *disk, const char *path)
+{
+	disk_open(disk, path, O_RDONLY);
+}
+
+void t_disk_init(struct t_disk *disk, const char *path)
+{
+	disk_open(disk, path, O_RDWR);
 	fill(disk->image, T_DISK_SIZE, 0x5eedULL << 40);
 	t_disk_restore(disk, 0, T_DISK_SIZE);
 	if (!t_same("the disk after filling it", t_disk_read(disk, 0, T_DISK_SIZE),

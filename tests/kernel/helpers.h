@@ -171,6 +171,7 @@ struct t_disk {
 	unsigned char *bounce;
 };
 
+void t_disk_init_read_only(struct t_disk *disk, const char *path); /* as it is */
 void t_disk_init(struct t_disk *disk, const char *path);
 void t_disk_exit(struct t_disk *disk);
 /* Plain O_DIRECT read: the truth. Valid until the next call. */

@@ -4,7 +4,7 @@
  * follows, every byte compared with a plain O_DIRECT read of the disk.
  *
  *	verify DEV [--registration none|user|dmabuf] [--source KIND]
- *		   [--bs BYTES] [--count N] [--sqpoll]
+ *		   [--bs BYTES] [--count N] [--sqpoll] [--read-only]
  */
 #include "helpers.h"
 
@@ -74,11 +74,13 @@ int main(int argc, char **argv)
 		{ "bs", required_argument, NULL, 'b' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "sqpoll", no_argument, NULL, 'q' },
+		{ "read-only", no_argument, NULL, 'o' },
 		{ }
 	};
 	enum registration registration = DMABUF;
 	enum t_kind kind = T_UDMABUF;
 	enum t_mode mode = T_PLAIN;
+	bool read_only = false;
 	int option, ret = 1;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -98,13 +100,19 @@ int main(int argc, char **argv)
 		case 'q':
 			mode = T_SQPOLL;
 			break;
+		case 'o':
+			read_only = true;
+			break;
 		default:
 			return 1;
 		}
 	}
 	t_start(optind < argc ? argv[optind] : NULL, NULL,
-		registration == DMABUF, 2);
-	t_disk_init(&disk, t_dev);
+		registration == DMABUF, read_only ? 1 : 2);
+	if (read_only)
+		t_disk_init_read_only(&disk, t_dev);
+	else
+		t_disk_init(&disk, t_dev);
 	if (bs % disk.lba || bs > 8 * T_MIB)
 		t_die("--bs=%lu: give a multiple of %u up to 8 MiB", bs, disk.lba);
 
@@ -113,7 +121,7 @@ int main(int argc, char **argv)
 	if (t_buf_init(&buf, kind, bs <= 64 * 1024 ? 2 * T_MIB : 16 * T_MIB) != T_PASS)
 		t_die("no memory of kind %s: check /dev/udmabuf, /dev/dma_heap, vm.nr_hugepages",
 		      t_kind_names[kind]);
-	io.fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	io.fd = t_open(t_dev, (read_only ? O_RDONLY : O_RDWR) | O_DIRECT);
 	t_ring_init(&ring, mode, 8, 1);
 	if (registration == DMABUF)
 		ret = t_register(&ring, 0, buf.fd, io.fd, 0);
@@ -127,8 +135,9 @@ int main(int argc, char **argv)
 
 	t_report(check(false), "%lu reads of %lu bytes, registration %s",
 		 count, bs, registration_names[registration]);
-	t_report(check(true), "%lu writes of %lu bytes, registration %s",
-		 count, bs, registration_names[registration]);
+	if (!read_only)
+		t_report(check(true), "%lu writes of %lu bytes, registration %s",
+			 count, bs, registration_names[registration]);
 	t_ring_exit(&ring);
 	close(io.fd);
 	t_buf_exit(&buf);
