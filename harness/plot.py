@@ -145,7 +145,7 @@ def forest(record: Row, directory: Path) -> None:
         return
     keys = [(mode, job) for job in plan["jobs"] for mode in plan["modes"]]
     numbers: list[Row] = []
-    drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.4))
+    drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.7))
     for y, (mode, job) in enumerate(keys):
         values = {name: [row["iops"] for row in cells(record["speed"], mode=mode, job=job, registration=name)]
                   for name in ("dmabuf", "user", AGAIN)}
@@ -162,9 +162,9 @@ def forest(record: Row, directory: Path) -> None:
     axes.set_yticks(range(len(keys)), [f"{job}, {mode}" for mode, job in keys], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("ratio of median IOPS, 95 % bootstrap interval")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.6 / drawing.get_figheight()), ncols=2, frameon=False, fontsize=8)
+    drawing.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False, fontsize=8)
     axes.set_title(f"What a registered dma-buf does to IOPS\n{caption(record)}", fontsize=10)
-    drawing.tight_layout()
+    drawing.tight_layout(rect=(0, 0.3 / drawing.get_figheight(), 1, 1))
     save(drawing, numbers, directory / "forest")
 
 
@@ -194,15 +194,23 @@ def percentiles(axes: Axes, record: Row, job: str) -> list[Row]:
     return numbers
 
 
-def curve(axes: Axes, points: dict[str, list[tuple[float, float, float, float]]]) -> None:
-    """Lines over a logarithmic x, with a ribbon from low to high."""
+def curve(axes: Axes, points: dict[str, list[tuple[float, float, float, float]]], logarithmic: bool) -> None:
+    """Lines over a logarithmic x, with a ribbon from low to high; y from zero unless it says otherwise."""
     for registration, line in points.items():
         xs, values, lows, highs = zip(*line)
         axes.plot(xs, values, LINES[registration], marker=MARKS[registration], color=LOOK[registration][0], markersize=4,
                   label=registration)
+        axes.errorbar(xs, values, [[value - low for value, low in zip(values, lows)], [high - value for value, high in zip(values, highs)]],
+                      color=LOOK[registration][0], fmt="none", capsize=2, linewidth=0.8)
         axes.fill_between(xs, lows, highs, color=LOOK[registration][0], alpha=0.2, linewidth=0)
+    places = sorted({point[0] for line in points.values() for point in line})
     axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    axes.set_xticks(places, [f"{place:g}" for place in places], fontsize=7)
+    axes.minorticks_off()
+    if logarithmic:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:,.6g}"))
 
 
@@ -214,7 +222,7 @@ def panels(name: str, title: str, rows: list[tuple[str, str]], modes: list[str],
     for at, (x_label, y_label) in enumerate(rows):
         for axes, mode in zip(grid[at], modes):
             points = draw(at, mode)
-            curve(axes, points)
+            curve(axes, points, "(log" in y_label)
             axes.set_title(mode, fontsize=9)
             axes.set_xlabel(x_label)
             numbers += [{"against": x_label, "unit": y_label, "mode": mode, "registration": registration, "x": x, "value": value,
@@ -250,7 +258,7 @@ def sweep(record: Row, directory: Path) -> None:
 def curves(record: Row, directory: Path) -> None:
     """From cost.json: instructions per I/O against block size and depth, and what registering takes against size."""
     axes_of = {
-        ("block size, KiB", "instructions per I/O"): ("instructions_per_io", 1.0, {
+        ("block size, KiB", "instructions per I/O (log scale)"): ("instructions_per_io", 1.0, {
             name: cost.block_bytes(cost.CASES[name]) / 1024 for name in ("read-4k", "read-16k", "read-64k", "read-256k", "read-1m")}),
         ("queue depth", "instructions per I/O"): ("instructions_per_io", 1.0, {
             **{f"read-4k-qd{depth}": float(depth) for depth in cost.DEPTHS}, "read-4k": 128.0}),
@@ -297,7 +305,7 @@ def history(records: list[Row], directory: Path) -> None:
                 if f"{cell['mode']} {cell['case']} {cell['registration']}" == name:
                     made = each["made_of"]["kernel"]["made_from"] or {}
                     line.append((x, sum(cell["rounds"]) / len(cell["rounds"]), f"{made.get('compiler')} {made.get('base')}"))
-        steps = {line[at][0] for at in change_points([value for _, value, _ in line])}
+        steps = {line[at][0] for at in change_points([value for _, value, _ in line]) if line[at][2] == line[at - 1][2]}
         for made in dict.fromkeys(made for _, _, made in line):
             part = [(x, value) for x, value, same in line if same == made]
             axes.plot(*zip(*part), "o-", color=LOOK["dmabuf"][0] if name.endswith("dmabuf") else LOOK["user"][0], markersize=3)
@@ -326,7 +334,7 @@ def draw(record: Row, directory: Path) -> None:
            lambda axes, job: bars(axes, record, job, "speed", "iops"), directory)
     forest(record, directory)
     sweep(record, directory)
-    figure(record, "latency", f"Completion latency: median of {rounds} runs", "microseconds, emulated",
+    figure(record, "latency", f"Completion latency: median of {rounds} run(s)", "microseconds, emulated",
            lambda axes, job: percentiles(axes, record, job), directory)
     if not record["cost"]:
         return

@@ -3,6 +3,8 @@
 
 import random
 
+import pytest
+
 from harness import stats
 
 
@@ -38,3 +40,29 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
 
 def test_the_same_seed_every_time():
     assert stats.ratio([1.0, 2.0, 4.0], [1.0, 1.5, 2.0]) == stats.ratio([1.0, 2.0, 4.0], [1.0, 1.5, 2.0])
+
+
+NOISE = [100.0, 101, 102, 103, 104]
+
+
+def test_a_clear_change_is_called():
+    found = stats.verdict([200.0, 201, 202, 203, 204], NOISE, [101.0, 100, 103, 102, 104])
+    assert str(found) == "more" and found.objections == () and found.p < 0.01
+    assert str(stats.verdict([50.0, 51, 52, 53, 54], NOISE, NOISE)) == "less"
+
+
+@pytest.mark.parametrize("after, again, objection", (
+    ([103.0, 101, 104, 102, 100], NOISE, "interval holds 1"),
+    ([103.0, 104, 105, 106, 107], NOISE, "effect <= "),  # significant, and too small to matter
+    ([115.0, 116, 117, 118, 119], [113.0, 112, 90, 112, 113], "effect <= "),  # no larger than twice what user and user differ by
+    ([200.0, 201, 202, 203, 101], NOISE, "p >= 0.01"),
+    ([200.0, 201, 202, 203, 106], NOISE, "not in 1 of 5 boots"),
+    ([200.0, 201, 202, 203, 204], [], "no A/A pair"),
+))
+def test_each_objection_is_enough(after, again, objection):
+    found = stats.verdict(after, NOISE, again)
+    assert str(found) == "~" and any(text.startswith(objection) for text in found.objections)
+
+
+def test_three_against_three_can_never_be_called():
+    assert "p >= 0.01" in stats.verdict([200.0, 201, 202], NOISE[:3], NOISE[:3]).objections

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report stands alone, and a browser shows it."""
+
+import re
+import shutil
+import struct
+import subprocess
+import xml.etree.ElementTree
+import zlib
+
+import pytest
+import test_bench
+import test_cost
+
+from harness import cost, plot, project, record, report, table
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of every kind: bench, and cost beside it."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    bench, costs = test_bench.record(), test_cost.result()
+    for name, result, file in (("bench", bench, "run.json"), ("cost", costs, "cost.json")):
+        result["made_of"]["kernel"]["bzimage_sha256"] = "same"
+        (tmp_path / name).mkdir()
+        record.write(tmp_path / name / file, result)
+    (tmp_path / "bench/table.txt").write_text(table.render(bench))
+    (tmp_path / "cost/cost.txt").write_text(cost.render(costs))
+    plot.draw(bench, tmp_path / "bench")
+    plot.subsystems(costs, tmp_path / "cost")
+    plot.curves(costs, tmp_path / "cost")
+    return tmp_path / "bench"
+
+
+def test_it_needs_nothing_beside_it(run):
+    text = report.write(run).read_text()
+    assert not re.search(r'(src|href)="(?!#)', text) and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_no_name_is_used_twice_and_every_reference_is_met(run):
+    text = report.write(run).read_text()
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert len(names) == len(set(names)) > 100
+    assert set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', text)) <= set(names)
+
+
+def test_everything_is_in_it_in_order(run):
+    text = report.write(run).read_text()
+    titles = re.findall("<h2>([^<]+)</h2>", text)
+    assert titles[:2] == ["IOPS, cost and operations (bench)", "Exact cost per I/O (cost)"]
+    drawn = [title for _, title, _ in report.FIGURES if title in titles]
+    assert len(drawn) == 7 and titles[2:9] == drawn
+    assert titles[-4:] == ["A projection to hardware", "Conditions of bench/run.json", "Conditions of cost/cost.json", "What is not shown"]
+    assert "History: not measured for this report." in text and "PROJECTION, not a measurement" in text
+
+
+def test_figures_of_another_kernel_are_left_out(run):
+    other = record.read(run.parent / "cost/cost.json")
+    other["made_of"]["kernel"]["bzimage_sha256"] = "other"
+    record.write(run.parent / "cost/cost.json", other)
+    assert "Exact cost per I/O (cost)" not in report.write(run).read_text()
+
+
+def test_text_of_a_record_is_no_markup(run):
+    result = record.read(run / "run.json")
+    result["circumstances"]["qemu"] = "<script>alert(1)</script>"
+    record.write(run / "run.json", result)
+    assert "<script>" not in report.write(run).read_text()
+
+
+def pixels(png):
+    """Rows of an 8-bit RGB or RGBA image as bytes, filters undone for none and left alone otherwise: enough to see ink."""
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height, zlib.decompress(b"".join(png[at + 8:at + 8 + length] for at, length in chunks(png)))
+
+
+def chunks(png):
+    at = 8
+    while at < len(png):
+        length = struct.unpack(">I", png[at:at + 4])[0]
+        if png[at + 4:at + 8] == b"IDAT":
+            yield at, length
+        at += length + 12
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium here: apt-get install chromium")
+def test_a_browser_shows_it(run, tmp_path):
+    place = report.write(run)
+    argv = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    dom = subprocess.run([*argv, "--dump-dom", f"file://{place}"], capture_output=True, text=True, timeout=90).stdout
+    assert dom.count("<svg") == 7 and "What is not shown" in dom
+    shot = tmp_path / "report.png"
+    subprocess.run([*argv, "--window-size=1200,6000", f"--screenshot={shot}", f"file://{place}"], capture_output=True, timeout=90)
+    width, height, raw = pixels(shot.read_bytes())
+    assert (width, height) == (1200, 6000)
+    assert len(zlib.compress(raw)) > 100_000  # an empty page of this size takes a few hundred bytes
+
+
+def test_every_figure_is_well_formed(run):
+    for path in [*run.glob("*.svg"), *(run.parent / "cost").glob("*.svg")]:
+        xml.etree.ElementTree.parse(path)
+
+
+def test_the_projection_prices_what_was_counted():
+    assert project.iops(1000, 0, project.Price(ghz=2, cpi=1, invalidation=500)) == 2e6
+    assert project.iops(1000, 1, project.Price(ghz=2, cpi=1, invalidation=1000)) == 1e6
+
+
+def test_fitted_prices_give_back_what_was_published():
+    instructions, flushes = {"strict": 5400.0, "lazy": 4000.0, "passthrough": 3000.0}, {"strict": 1.0, "lazy": 0.01, "passthrough": 0.0}
+    fit = project.fitted(instructions, flushes, project.Price())
+    for mode in ("strict", "passthrough"):
+        assert project.iops(instructions[mode], flushes[mode], fit) == pytest.approx(project.PUBLISHED[mode])
+
+
+def test_a_projection_calls_itself_one():
+    costs = test_cost.result()
+    text = project.render(costs, project.Price())
+    assert text.startswith("PROJECTION, not a measurement") and "What this cannot say" in text
+    assert "strict" in text and "0.57M" in text
