@@ -39,6 +39,7 @@ VARIANTS = {
     "series": Variant("bzImage", True, ("base.config", "series.config")),
     "unpatched": Variant("bzImage-base", False, ("base.config",)),
     "debug": Variant("bzImage-debug", True, ("base.config", "series.config", "debug.config")),
+    "kcsan": Variant("bzImage-kcsan", True, ("base.config", "series.config", "kcsan.config")),
 }
 
 
