@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What happens to a device: its files in sysfs and debugfs, and I/O that goes
+ * on while somebody writes to them.
+ */
+#ifndef DEVICE_H
+#define DEVICE_H
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "exporter.h"
+#include "helpers.h"
+
+#define DEPTH	32
+#define CHUNK	(32 * 1024UL)
+#define SIZE	(DEPTH * CHUNK)
+#define SCRATCH	(T_DISK_SIZE / 2)	/* reads before, writes after */
+
+static inline double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Writes the text to the file of that name; 0 or -errno. */
+__attribute__((format(printf, 2, 3)))
+static inline int put(const char *text, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+	int fd, ret;
+
+	va_start(args, fmt);
+	vsnprintf(path, sizeof(path), fmt, args);
+	va_end(args);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* The first line of a file, "" if there is none. */
+__attribute__((format(printf, 1, 2)))
+static inline const char *get(const char *fmt, ...)
+{
+	static char line[256];
+	char path[PATH_MAX];
+	va_list args;
+	FILE *file;
+
+	va_start(args, fmt);
+	vsnprintf(path, sizeof(path), fmt, args);
+	va_end(args);
+	file = fopen(path, "r");
+	if (!file || !fgets(line, sizeof(line), file))
+		line[0] = 0;
+	if (file)
+		fclose(file);
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+/* nvme1n1 */
+static inline const char *disk_name(const char *dev)
+{
+	return strrchr(dev, '/') + 1;
+}
+
+/* The PCI device behind a disk, as its driver's bind file wants it. */
+static inline void pci_name(const char *dev, char name[32])
+{
+	char link[PATH_MAX], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), "/sys/class/block/%s/device/device", disk_name(dev));
+	if (!realpath(link, path))
+		t_die("%s: %m: name an NVMe namespace, and boot with nvme_core.multipath=N", link);
+	snprintf(name, 32, "%s", strrchr(path, '/') + 1);
+}
+
+/* Of the kernel's fault attributes: which, how often, how many (-1: no limit). */
+static inline int fault(const char *dir, const char *probability, const char *times)
+{
+	int ret = put(probability, "/sys/kernel/debug/%s/probability", dir);
+
+	put(times, "/sys/kernel/debug/%s/times", dir);
+	put("0", "/sys/kernel/debug/%s/verbose", dir);
+	return ret;
+}
+
+/* Requests in flight, in batches, each byte of which is verified. */
+struct load {
+	struct t_disk *disk;
+	struct t_buf *buf;
+	int fd;
+	enum t_mode mode;
+	bool ends;		/* by an error, which is then no failure */
+	atomic_uint rounds;	/* batches done */
+	struct t_ring ring;
+};
+
+static inline struct t_io load_io(const struct load *load, unsigned int i, unsigned int round)
+{
+	bool write = i % 4 == 3;
+
+	return (struct t_io){
+		.fd = load->fd, .write = write, .addr = i * CHUNK, .len = CHUNK,
+		.pos = write ? SCRATCH + i * CHUNK : (i * 7 + round * 13) % (SCRATCH / CHUNK) * CHUNK,
+	};
+}
+
+/* All that was submitted completes, whatever happens; returns the first error. */
+static inline int load_batch(struct load *load, unsigned int round)
+{
+	unsigned int i, left = 0;
+	int error = 0;
+
+	for (i = 0; i < DEPTH; i++, left++) {
+		struct t_io io = load_io(load, i, round);
+
+		if (io.write)
+			memset(load->buf->map + io.addr, round + i, CHUNK);
+		t_queue(&load->ring, &io, i);
+	}
+	t_submit(&load->ring);
+	while (left) {
+		uint64_t which;
+		int ret = t_reap(&load->ring, &which);
+
+		if (ret == -EAGAIN && !load->ends) {
+			struct t_io io = load_io(load, which, round);
+
+			t_queue(&load->ring, &io, which);
+			t_submit(&load->ring);
+			continue;
+		}
+		left--;
+		if (ret != (int)CHUNK && !error)
+			error = ret < 0 ? ret : -EIO;
+	}
+	return error;
+}
+
+static inline bool load_is_right(struct load *load, unsigned int round)
+{
+	unsigned int i;
+	bool ok = true;
+
+	for (i = 0; i < DEPTH && ok; i++) {
+		struct t_io io = load_io(load, i, round);
+		const void *want = io.write ? t_disk_read(load->disk, io.pos, CHUNK) : load->disk->image + io.pos;
+
+		ok = t_same(io.write ? "written" : "read", load->buf->map + io.addr, want, CHUNK);
+	}
+	return ok;
+}
+
+/* What happens to the device meanwhile, in another thread. */
+struct event {
+	int (*happen)(unsigned int round);
+	unsigned int rounds;
+	struct load *load;
+	atomic_bool done;
+	int error;		/* of the first that failed */
+	pthread_t thread;
+};
+
+static inline void *event_run(void *arg)
+{
+	struct event *event = arg;
+	unsigned int i;
+
+	for (i = 0; i < event->rounds && !event->error; i++) {
+		unsigned int before = event->load->rounds;
+		double end = now() + 10;
+
+		event->error = event->happen(i);
+		while (event->load->rounds == before && now() < end)
+			usleep(1000);
+	}
+	event->done = true;
+	return NULL;
+}
+
+/* I/O until all has happened, or it ends by the error that the caller gets in *error. */
+static inline enum t_result load_during(struct load *load, struct event *event, int *error)
+{
+	enum t_result result = T_PASS;
+	int ret = load_batch(load, 0);
+
+	event->load = load;
+	T_IS(ret, 0, "I/O before anything happens");
+	if (pthread_create(&event->thread, NULL, event_run, event))
+		t_die("no thread");
+	while (!ret && result == T_PASS && (load->ends || !event->done)) {
+		ret = load_batch(load, load->rounds);
+		/* with the device going away the truth cannot be read back */
+		if (!ret && !load->ends && !load_is_right(load, load->rounds))
+			result = T_FAIL;
+		load->rounds++;
+	}
+	pthread_join(event->thread, NULL);
+	T_IS(event->error, 0, "what happens to the device");
+	T_CHECK(result == T_PASS, "wrong data in batch %u", load->rounds);
+	if (error)
+		*error = ret;
+	else
+		T_IS(ret, 0, "I/O");
+	return T_PASS;
+}
+
+/* A buffer of the test exporter, which counts mappings and watches pages that it has left. */
+static inline enum t_result watched_init(struct t_buf *buf)
+{
+	T_TRY(need_exporter());
+	*buf = (struct t_buf){ .fd = export_buf(SIZE, T_PAGE, DMA_BUF_IO_TEST_MOVES), .memfd = -1, .size = SIZE };
+	T_CHECK(buf->fd >= 0, "exporting: %s", t_number(buf->fd));
+	buf->map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, buf->fd, 0);
+	T_CHECK(buf->map != MAP_FAILED, "mmap: %m");
+	return T_PASS;
+}
+
+/* After the last registration is gone: nothing is left. */
+static inline enum t_result watched_exit(struct t_buf *buf)
+{
+	double end = now() + 10;
+
+	/* rings are torn down behind the caller's back */
+	while (ask(buf, DMA_BUF_IO_TEST_LIVE) && now() < end)
+		usleep(10000);
+	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings left");
+	T_IS(ask(buf, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
+	munmap(buf->map, SIZE);
+	close(buf->fd);
+	return T_PASS;
+}
+
+#endif

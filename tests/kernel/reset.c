@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The controller is reset, or the queue reconfigured: registrations live on, no
+ * I/O is lost, each byte is right, and an exporter does not wait for ever.
+ */
+#include "device.h"
+
+static struct t_disk disk;
+static int fd;
+
+static int reset(unsigned int round)
+{
+	(void)round;
+	return put("1", "/sys/class/block/%s/device/reset_controller", disk_name(t_dev));
+}
+
+/* Nothing in flight: the map is kept, as it belongs to the device and not to its state. */
+static enum t_result idle(void)
+{
+	struct load load = { .disk = &disk, .fd = fd };
+	struct t_buf buf;
+	unsigned int i;
+
+	T_TRY(watched_init(&buf));
+	load.buf = &buf;
+	t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
+	for (i = 0; i < 5; i++) {
+		T_IS(reset(i), 0, "reset");
+		T_IS(load_batch(&load, i), 0, "I/O after it");
+		T_CHECK(load_is_right(&load, i), "wrong data after reset %u", i);
+	}
+	T_IS(ask(&buf, DMA_BUF_IO_TEST_TOTAL), 1, "mappings made");
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	return watched_exit(&buf);
+}
+
+static enum t_result in_flight(enum t_mode mode)
+{
+	struct load load = { .disk = &disk, .fd = fd, .mode = mode };
+	struct event resets = { .happen = reset, .rounds = 10 };
+	struct t_buf buf;
+
+	T_TRY(t_need(mode));
+	T_TRY(watched_init(&buf));
+	load.buf = &buf;
+	t_ring_init(&load.ring, mode, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
+	T_TRY(load_during(&load, &resets, NULL));
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	return watched_exit(&buf);
+}
+
+/* Invalidates until told to stop; the longest that the exporter waited. */
+struct storm {
+	struct t_buf *buf;
+	atomic_bool stop;
+	atomic_uint count;
+	int error;
+	double worst;
+	pthread_t thread;
+};
+
+static void *blow(void *arg)
+{
+	struct storm *storm = arg;
+
+	while (!storm->stop && !storm->error) {
+		double before = now();
+
+		storm->error = control(storm->buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL);
+		if (now() - before > storm->worst)
+			storm->worst = now() - before;
+		storm->count++;
+		usleep(2000);
+	}
+	return NULL;
+}
+
+/* An exporter invalidates all the while. */
+static enum t_result stormy(int (*happen)(unsigned int round), enum t_mode mode, unsigned int rounds)
+{
+	struct load load = { .disk = &disk, .fd = fd, .mode = mode };
+	struct event event = { .happen = happen, .rounds = rounds };
+	struct storm storm = { .buf = NULL };
+	struct t_buf buf;
+
+	T_TRY(t_need(mode));
+	T_TRY(watched_init(&buf));
+	load.buf = storm.buf = &buf;
+	t_ring_init(&load.ring, mode, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
+	if (pthread_create(&storm.thread, NULL, blow, &storm))
+		t_die("no thread");
+	T_TRY(load_during(&load, &event, NULL));
+	storm.stop = true;
+	pthread_join(storm.thread, NULL);
+	T_IS(storm.error, 0, "invalidate");
+	t_diag("%u invalidations, the longest %.3f s, %llu mappings", storm.count, storm.worst,
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
+	T_CHECK(storm.worst < 20, "an invalidation took %.1f s", storm.worst);
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	return watched_exit(&buf);
+}
+
+/* Each freezes the queue, which waits for requests that wait for the exporter's lock. */
+static int reconfigure(unsigned int round)
+{
+	static const char *const schedulers[] = { "none", "mq-deadline" }, *const depths[] = { "4", "63" };
+	const char *name = disk_name(t_dev);
+	int ret = put(schedulers[round % 2], "/sys/class/block/%s/queue/scheduler", name);
+
+	if (ret == -EINVAL)	/* no scheduler in this kernel */
+		ret = 0;
+	return ret ?: put(depths[round % 2], "/sys/class/block/%s/queue/nr_requests", name);
+}
+
+static enum t_result settings(enum t_mode mode)
+{
+	char before[16];
+	enum t_result result;
+
+	snprintf(before, sizeof(before), "%s", get("/sys/class/block/%s/queue/nr_requests", disk_name(t_dev)));
+	result = stormy(reconfigure, mode, 20);
+	put("none", "/sys/class/block/%s/queue/scheduler", disk_name(t_dev));
+	put(before, "/sys/class/block/%s/queue/nr_requests", disk_name(t_dev));
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	enum t_mode mode;
+
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1 + T_MODES + 4);
+	t_disk_init(&disk, t_dev);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	t_report(idle(), "reset with nothing in flight");
+	for (mode = 0; mode < T_MODES; mode++)
+		t_report(in_flight(mode), "reset with I/O in flight, %s", t_mode_names[mode]);
+	t_report(stormy(reset, T_PLAIN, 10), "reset while the exporter invalidates");
+	t_report(stormy(reset, T_POLLED, 10), "reset while the exporter invalidates, iopoll");
+	t_report(settings(T_PLAIN), "scheduler and depth change while the exporter invalidates");
+	t_report(settings(T_ASYNC), "scheduler and depth change while the exporter invalidates, async");
+	close(fd);
+	t_disk_exit(&disk);
+	return t_finish();
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Files that are no targets: those of file systems, and block devices of
+ * drivers that stack on others or have no device. Each says -EOPNOTSUPP, and a
+ * namespace below still takes registrations.
+ */
+#include "device.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <linux/dm-ioctl.h>
+#include <linux/loop.h>
+#include <linux/major.h>
+#include <linux/raid/md_p.h>
+#include <linux/raid/md_u.h>
+
+#define SECTORS	(64 * 1024UL)	/* 32 MiB of the disk */
+
+static struct t_buf buf;
+static struct t_ring ring;
+
+static enum t_result refused(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+	int ret;
+
+	if (fd < 0)
+		return t_skip("%s: %m", path);
+	ret = t_register(&ring, 0, buf.fd, fd, 0);
+	close(fd);
+	T_IS(ret, -EOPNOTSUPP, path);
+	return T_PASS;
+}
+
+static enum t_result tmpfs(void)
+{
+	enum t_result result = refused("/dev/shm/target", O_RDWR | O_CREAT);
+
+	unlink("/dev/shm/target");
+	return result;
+}
+
+/* A loop device over a file of 16 MiB; NULL if there can be none. */
+static const char *loop_over(const char *file, int *loop)
+{
+	static char path[32];
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), backing = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+
+	snprintf(path, sizeof(path), "/dev/loop%d", number);
+	*loop = number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	if (*loop >= 0 && (ftruncate(backing, 16 * T_MIB) || ioctl(*loop, LOOP_SET_FD, backing))) {
+		close(*loop);
+		*loop = -1;
+	}
+	close(backing);
+	close(control);
+	return *loop < 0 ? NULL : path;
+}
+
+static enum t_result loop(void)
+{
+	int fd;
+	const char *path = loop_over("/dev/shm/backing", &fd);
+	enum t_result result;
+
+	if (!path)
+		return t_skip("no loop device: %m");
+	result = refused(path, O_RDWR | O_DIRECT);
+	ioctl(fd, LOOP_CLR_FD);
+	close(fd);
+	unlink("/dev/shm/backing");
+	return result;
+}
+
+/* busybox makes an ext2, which the ext4 driver takes for a poor ext4. */
+static enum t_result ext4(void)
+{
+	char command[64];
+	int fd;
+	const char *path = loop_over("/dev/shm/backing", &fd);
+	enum t_result result = T_SKIP;
+
+	if (!path)
+		return t_skip("no loop device: %m");
+	snprintf(command, sizeof(command), "mke2fs -F %s >/dev/null 2>&1", path);
+	mkdir("/tmp/ext4", 0700);
+	if (system(command))
+		t_skip("no mke2fs");
+	else if (mount(path, "/tmp/ext4", "ext4", 0, NULL))
+		t_skip("mounting an ext4: %m (CONFIG_EXT4_FS)");
+	else
+		result = refused("/tmp/ext4/target", O_RDWR | O_CREAT | O_DIRECT);
+	umount("/tmp/ext4");
+	ioctl(fd, LOOP_CLR_FD);
+	close(fd);
+	unlink("/dev/shm/backing");
+	return result;
+}
+
+static int dm(int control, unsigned long command, struct dm_ioctl *arg, uint32_t flags)
+{
+	arg->version[0] = DM_VERSION_MAJOR;
+	arg->data_size = 4096;
+	arg->data_start = sizeof(*arg);
+	arg->flags = flags;
+	snprintf(arg->name, sizeof(arg->name), "target");
+	return ioctl(control, command, arg);
+}
+
+static enum t_result dm_linear(void)
+{
+	static union {
+		struct dm_ioctl arg;
+		char bytes[4096];
+	} u;
+	struct dm_target_spec *spec = (void *)(u.bytes + sizeof(u.arg));
+	int control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	enum t_result result;
+	char path[32];
+
+	if (control < 0)
+		return t_skip("/dev/mapper/control: %m (CONFIG_BLK_DEV_DM)");
+	T_CHECK(!dm(control, DM_DEV_CREATE, &u.arg, 0), "DM_DEV_CREATE: %m");
+	snprintf(path, sizeof(path), "/dev/dm-%u", minor(u.arg.dev));
+	memset(&u, 0, sizeof(u));
+	*spec = (struct dm_target_spec){ .length = SECTORS, .target_type = "linear" };
+	sprintf((char *)(spec + 1), "%s 0", t_dev);
+	u.arg.target_count = 1;
+	T_CHECK(!dm(control, DM_TABLE_LOAD, &u.arg, 0), "DM_TABLE_LOAD: %m");
+	memset(&u, 0, sizeof(u));
+	T_CHECK(!dm(control, DM_DEV_SUSPEND, &u.arg, 0), "resuming: %m");
+	result = refused(path, O_RDWR | O_DIRECT);
+	memset(&u, 0, sizeof(u));
+	T_CHECK(!dm(control, DM_DEV_REMOVE, &u.arg, 0), "DM_DEV_REMOVE: %m");
+	close(control);
+	return result;
+}
+
+/* A linear array of one disk, without a superblock. */
+static enum t_result md(void)
+{
+	mdu_array_info_t array = { .major_version = 0, .minor_version = 90, .level = LEVEL_LINEAR, .raid_disks = 1,
+				   .nr_disks = 1, .not_persistent = 1, .md_minor = 0, .chunk_size = 65536, .size = 0 };
+	struct stat st;
+	mdu_disk_info_t disk = { .number = 0, .raid_disk = 0, .state = (1 << MD_DISK_SYNC) | (1 << MD_DISK_ACTIVE) };
+	enum t_result result;
+	int fd;
+
+	mknod("/tmp/md0", S_IFBLK | 0600, makedev(MD_MAJOR, 0));
+	fd = open("/tmp/md0", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return t_skip("/tmp/md0: %m (CONFIG_BLK_DEV_MD)");
+	T_CHECK(!stat(t_dev, &st), "%s: %m", t_dev);
+	disk.major = major(st.st_rdev);
+	disk.minor = minor(st.st_rdev);
+	if (ioctl(fd, SET_ARRAY_INFO, &array) || ioctl(fd, ADD_NEW_DISK, &disk) || ioctl(fd, RUN_ARRAY, NULL))
+		result = t_skip("a linear array: %m (CONFIG_MD_LINEAR)");
+	else
+		result = refused("/tmp/md0", O_RDWR | O_DIRECT);
+	ioctl(fd, STOP_ARRAY, NULL);
+	close(fd);
+	unlink("/tmp/md0");
+	return result;
+}
+
+static bool multipath_head(void)
+{
+	char link[PATH_MAX], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), "/sys/class/block/%s/device", disk_name(t_dev));
+	return realpath(link, path) && strstr(path, "nvme-subsys");
+}
+
+static enum t_result head(void)
+{
+	return multipath_head() ? refused(t_dev, O_RDWR | O_DIRECT) :
+				  t_skip("%s is no multipath head: `make test` boots one with nvme_core.multipath=Y", t_dev);
+}
+
+/* Last: the refusals left nothing behind, and were not for want of a good buffer. */
+static enum t_result taken(void)
+{
+	int fd;
+
+	if (multipath_head())
+		return t_skip("%s is a multipath head", t_dev);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT | O_EXCL);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_IS(t_clear(&ring, 0), 1, "clear");
+	close(fd);
+	return T_PASS;
+}
+
+static const struct {
+	const char *name;
+	enum t_result (*run)(void);
+} tests[] = {
+	{ "tmpfs", tmpfs },
+	{ "ext4", ext4 },
+	{ "loop", loop },
+	{ "dm-linear", dm_linear },
+	{ "md", md },
+	{ "NVMe multipath head", head },
+	{ "the namespace itself is taken", taken },
+};
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(tests));
+	if (t_buf_init(&buf, T_UDMABUF, T_MIB) != T_PASS)
+		t_die("/dev/udmabuf: %m (CONFIG_UDMABUF)");
+	t_ring_init(&ring, T_PLAIN, 4, 1);
+	for (i = 0; i < T_COUNT(tests); i++)
+		t_report(tests[i].run(), "%s", tests[i].name);
+	t_ring_exit(&ring);
+	t_buf_exit(&buf);
+	return t_finish();
+}
