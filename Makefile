@@ -28,6 +28,9 @@ baseline: ## record this commit in results/history, to be committed
 test: ## host tests, series checks, guest tests in every mode, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
 
+test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN ... (BOOTS=); an hour or more
+	$(HARNESS) test-debug $(KERNEL_FROM) $(FIO_FROM) $(call option,BOOTS,boots)
+
 guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
 	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
 	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
@@ -43,7 +46,7 @@ deps: ## install the Debian packages that are missing
 sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
 	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
 
-kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug: bzImage-base, bzImage-debug)
+kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan: bzImage-base, -debug, -kcsan)
 	$(HARNESS) kernel $(KERNEL_FROM) $(call option,VARIANT,variant)
 
 kernel-tree: ## a git worktree of the series to develop in: build/linux
@@ -70,5 +73,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress baseline test guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
+.PHONY: bench cost regress baseline test test-debug guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
 .DEFAULT_GOAL := help

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import bench, build, claims, columns, deps, fault, fio, guest, record, sources, suite
-from .modes import IOMMUS, MODES
+from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
 
@@ -62,7 +62,7 @@ def chosen_kernel(args: argparse.Namespace) -> Path:
 
 
 def guest_run(args: argparse.Namespace) -> int:
-    spec = guest.Spec(kernel=chosen_kernel(args), mode=MODES[args.mode], command=args.command,
+    spec = guest.Spec(kernel=chosen_kernel(args), mode=(MODES | MORE_MODES)[args.mode], command=args.command,
                       files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
                       qemu_extra=args.qemu_extra, iommu=IOMMUS[args.iommu])
@@ -155,6 +155,16 @@ def test(args: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
+def test_debug(args: argparse.Namespace) -> int:
+    deps.install()
+    chosen = tuple(args.boots.split()) or tuple(suite.DEBUG_BOOTS)
+    if unknown := set(chosen) - set(suite.DEBUG_BOOTS):
+        raise fault.Fault(f"boots: {' '.join(sorted(unknown))} is none of {' '.join(suite.DEBUG_BOOTS)}")
+    tally = suite.run_debug(args.kernel_src, args.fio_src, chosen)
+    print(tally)
+    return 1 if tally.failed else 0
+
+
 def redraw(args: argparse.Namespace) -> int:
     deps.install()
     from . import cost
@@ -224,7 +234,7 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug")
+        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
@@ -233,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
     run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
                epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
-    run.add_argument("--mode", choices=MODES, default="strict")
+    run.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
     run.add_argument("--iommu", choices=IOMMUS, default="vtd", help="what QEMU emulates (default %(default)s)")
     run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
                      help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
@@ -279,6 +289,9 @@ def parser() -> argparse.ArgumentParser:
                        help="of an IOTLB invalidation that is waited for (default %(default)s)")
 
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, short bench")
+    verb("test-debug", test_debug, (kernel_source, fio_source),
+         help="guest tests on kernels that check themselves").add_argument(
+        "--boots", default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")
     verb("plot", redraw, help="write a run's tables, figures and report again").add_argument("run", metavar="RUN")
     return top
 

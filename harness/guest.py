@@ -54,6 +54,7 @@ class Spec:
     timeout: float = 300
     append: str = ""
     qemu_extra: str = ""
+    provoked: str = ""  # complaints of the kernel that the command is there to provoke
     iommu: Iommu = IOMMUS["vtd"]
     nulls: int = 1  # disks like NULLDEV: NULLDEV2 and so on
     block: int = 512  # logical block size of the disks
@@ -233,7 +234,7 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
                         f"{', '.join(observed)}: {spec.iommu.lacks.get(spec.mode.name, 'look for IOMMU lines in its log')}")
-    complaints = "\n".join(splats(console)[:20])
+    complaints = "\n".join(splats(console, spec.provoked)[:20])
     if ended and (status is None or END not in console):
         raise LostGuest(f"the guest ended without a status\n{complaints}\nconsole, last lines:\n{tail(console)}")
     if complaints:

@@ -29,6 +29,16 @@ MODES = {
     )
 }
 
+# What else the kernel side is tested in.
+MORE_MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("off", ("intel_iommu=off",), "none"),
+        # Bounce buffers for all DMA, of which there are 512 MiB: CPU and device never see the same memory.
+        Mode("swiotlb", ("iommu.passthrough=1", "swiotlb=262144,force"), "identity"),
+    )
+}
+
 # caching-mode=on would silently turn lazy into strict.
 IOMMUS = {
     iommu.name: iommu

@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +12,43 @@ from pathlib import Path
 
 from . import build, guest, progress, sources
 from .fault import Fault
-from .modes import MODES, Mode
+from .modes import MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
 # The exit status tells a suite that broke off from one that failed.
+KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot of a guest and the tests in it."""
+
+    name: str
+    mode: Mode
+    variant: str = "series"
+    command: str = GUEST_TESTS
+    append: str = ""
+    timeout: float = 1200
+
+
+def slow(name: str, mode: Mode, variant: str) -> Boot:
+    """All programs, each with the time that a kernel takes which checks itself."""
+    return Boot(name, mode, variant, f"export TIMEOUT=1200; {KERNEL_TESTS}", timeout=3600)
+
+
+BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
+         Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
+              append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"))
+DEBUG_BOOTS = {boot.name: boot for boot in (
+    *(slow(f"debug-{mode.name}", mode, "debug") for mode in (MODES["strict"], *MORE_MODES.values())),
+    slow("kcsan-strict", MODES["strict"], "kcsan"),
+    *(Boot(mode.name, mode) for mode in MORE_MODES.values()),
+)}
+# By tests of devices that do not answer.
+PROVOKED = r"nvme nvme\d+: I/O tag .* timeout"
 
 
 @dataclass(frozen=True)
@@ -61,14 +92,15 @@ def series_check(verb: str, base: Path) -> Tally:
     return Tally(failed=1) if build.series(verb, "--base", str(base)) else Tally(passed=1)
 
 
-def guest_tests(mode: Mode, kernel: Path) -> Tally:
-    """Both suites in one boot; what failed or was skipped is shown, all of it is kept."""
-    keep = BUILD / "test" / mode.name
+def guest_tests(boot: Boot, kernel: Path) -> Tally:
+    """The tests of one boot; what failed or was skipped is shown, all of it is kept."""
+    keep = BUILD / "test" / boot.name
     keep.mkdir(parents=True, exist_ok=True)
     broken = False
     try:
         with (keep / "out.txt").open("wb") as out:
-            spec = guest.Spec(kernel=kernel, mode=mode, command=GUEST_TESTS, memory="4G", timeout=1200)
+            spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.command, memory="4G", timeout=boot.timeout,
+                              append=boot.append, provoked=PROVOKED)
             broken = guest.boot(spec, out, keep).status != 0
     except Fault as fault:
         broken = True
@@ -84,24 +116,32 @@ def guest_tests(mode: Mode, kernel: Path) -> Tally:
     return tally
 
 
+def step(title: str, tally: Callable[[], Tally]) -> Tally:
+    progress.say(f"== {title}")
+    start = time.monotonic()
+    got = tally()
+    progress.say(f"== {title}: {got} in {progress.clock(time.monotonic() - start)}")
+    return got
+
+
 def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
     """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
     build.engine(fio_source)
     base = sources.kernel(kernel_source).tree
-    total = Tally()
-
-    def step(title: str, tally: Callable[[], Tally]) -> None:
-        nonlocal total
-        progress.say(f"== {title}")
-        got = tally()
-        total += got
-        progress.say(f"== {title}: {got}")
-
-    step("host tests", host_tests)
-    step("series round trip", lambda: series_check("check", base))
-    step("checkpatch", lambda: series_check("checkpatch", base))
+    total = step("host tests", host_tests)
+    total += step("series round trip", lambda: series_check("check", base))
+    total += step("checkpatch", lambda: series_check("checkpatch", base))
     kernel = build.kernel(kernel_source)
-    for mode in MODES.values():
-        step(f"guest tests, {mode.name}", lambda: guest_tests(mode, kernel))
-    step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
+    for boot in BOOTS:
+        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
+    return total + step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
+
+
+def run_debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:
+    """What takes too long for every day."""
+    build.engine(fio_source)
+    total = Tally()
+    for boot in (DEBUG_BOOTS[name] for name in names):
+        kernel = build.kernel(kernel_source, boot.variant)
+        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
     return total

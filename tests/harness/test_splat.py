@@ -26,6 +26,7 @@ COMPLAINTS = (
     "BUG: sleeping function called from invalid context at mm/slab.c:1",
     "nvme nvme0: I/O tag 5 (1005) opcode 0x2 (I/O Cmd) QID 1 timeout, aborting req_op:READ(0) size:4096",
     "Kernel panic - not syncing: Fatal exception",
+    "BUG: KCSAN: data-race in dma_buf_io_make_map / io_read_fixed",
 )
 
 
@@ -42,3 +43,14 @@ def test_each_complaint(data, complaint):
 @pytest.mark.parametrize("console", ("", "[    0.000000] Linux version 7.3.4\n"))
 def test_a_log_without_our_mark_is_not_clean(console):
     assert BEGIN in splats(console)[0]
+
+
+def test_data_races_of_others_are_theirs(data):
+    line = "[    9.0] BUG: KCSAN: data-race in tick_nohz_next_event / tick_do_update_jiffies64"
+    assert splats((data / "dmesg-clean.txt").read_text() + line + "\n") == []
+
+
+def test_what_is_provoked_is_excused_and_nothing_else(data):
+    log = (data / "dmesg-clean.txt").read_text() + "nvme nvme0: I/O tag 5 QID 1 timeout, aborting\n"
+    assert splats(log, r"I/O tag .* timeout") == []
+    assert len(splats(log + "BUG: gone wrong\n", r"I/O tag .* timeout")) == 1
