@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The plan, the arithmetic and the claims, on records made up here."""
 
+import csv
 import dataclasses
 import json
 import subprocess
 
 import pytest
 
-from harness import bench, claims, columns, suite, table
+from harness import bench, claims, columns, guest, suite, table
 from harness.fault import Fault
 from harness.modes import MODES
 
@@ -210,3 +211,49 @@ def test_a_mode_that_a_model_lacks_is_shown_with_its_reason():
     assert "amd         lazy         unavailable: QEMU's AMD-Vi" in text
     assert "4,000" in text
     assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.render(mine)
+
+
+@pytest.mark.parametrize("statuses, good", (([bench.BAD_CLOCK, bench.BAD_CLOCK, 0], True), ([bench.BAD_CLOCK] * 99, False)))
+def test_a_guest_whose_clock_is_wrong_is_not_measured(tmp_path, monkeypatch, statuses, good):
+    def boot(spec, out, directory):
+        for name in ("console", "stderr"):
+            (directory / name).touch()
+        return guest.Outcome(statuses.pop(0), ("DMA",), (), "", directory)
+
+    monkeypatch.setattr(guest, "boot", boot)
+    monkeypatch.setattr(guest, "accelerator", lambda spec: "tcg")
+    first = next(bench.boots(PLAN))
+    if good:
+        bench.run_boot(first, PLAN.column, tmp_path, tmp_path / "boot")
+        assert not statuses and (tmp_path / "boot/boot.json").exists()
+    else:
+        with pytest.raises(Fault, match="failed"):
+            bench.run_boot(first, PLAN.column, tmp_path, tmp_path / "boot")
+        assert len(statuses) == 99 - bench.CLOCK_TRIES and not (tmp_path / "boot/boot.json").exists()
+
+
+def test_only_the_wall_clock_is_looked_at():
+    assert [bench.CLOCK in boot.script for boot in bench.boots(PLAN)] == [not boot.name.startswith("cost") for boot in bench.boots(PLAN)]
+
+
+@pytest.mark.parametrize("dmesg, status", (("tsc: Refined TSC clocksource calibration: 2599 MHz", 0), ("kvm-clock: using sched offset", 0),
+                                           ("tsc: Detected 266.944 MHz processor", bench.BAD_CLOCK)))
+def test_what_a_right_clock_says(tmp_path, dmesg, status):
+    (tmp_path / "dmesg").write_text(f"#!/bin/sh\necho '{dmesg}'\n")
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    for name in ("dmesg", "sleep"):
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["sh", "-c", f"PATH={tmp_path}:$PATH\n{bench.CLOCK}"], capture_output=True, text=True)
+    assert done.returncode == status
+
+
+def test_curves_are_drawn_of_a_sweep(tmp_path):
+    from harness import plot
+    swept = record()
+    jobs = ("bs-4k", "bs-1024k", "qd-1", "qd-128")
+    swept["plan"]["jobs"] = jobs
+    swept["speed"] = [row | {"job": job} for row in swept["speed"] for job in jobs]
+    plot.sweep(swept, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
+    assert len(rows) == len(jobs) * 9 and {row["x"] for row in rows if row["against"] == "queue depth"} == {"1.0", "128.0"}
+    assert all((row["value"], row["low"], row["high"]) == ("105.0", "100.0", "110.0") for row in rows)
