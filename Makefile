@@ -25,7 +25,7 @@ regress: ## fail if this build costs more than a recorded one (BASE=commit or re
 baseline: ## record this commit in results/history, to be committed
 	$(HARNESS) baseline $(IMAGE) $(FIO_FROM)
 
-test: ## host tests, series checks, guest tests in every mode, a short bench
+test: ## host tests, series checks, guest tests in every mode, the cost gate, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
 
 test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN ... (BOOTS=); an hour or more

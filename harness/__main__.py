@@ -288,7 +288,7 @@ def parser() -> argparse.ArgumentParser:
     guess.add_argument("--invalidation", type=float, default=2100, metavar="CYCLES",
                        help="of an IOTLB invalidation that is waited for (default %(default)s)")
 
-    verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, short bench")
+    verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, cost gate, short bench")
     verb("test-debug", test_debug, (kernel_source, fio_source),
          help="guest tests on kernels that check themselves").add_argument(
         "--boots", default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")

@@ -196,22 +196,32 @@ def against(base: Row, modes: Iterable[str], kernel: Path) -> tuple[Row, list[Fi
     return new, found
 
 
-def run(base: str, modes: tuple[str, ...], kernel: Path) -> int:
-    """0: no regression; 1: some."""
+def unlike(base: Row, kernel: Path) -> str:
+    """Why this kernel cannot be compared with a record; empty if it can."""
+    why = difference(base, {"schema": SCHEMA, "made_of": {"kernel": record.made_of_kernel(kernel)}})
+    return f"{base['commit'][:12]} cannot be compared with this build: {why}" if why else ""
+
+
+def publish(base: Row, new: Row, found: list[Finding]) -> str:
+    """Report, summary and lists in build/regress; the text."""
     from . import dashboard, plot, report
 
-    before = find(base)
-    if why := difference(before, {"schema": SCHEMA, "made_of": {"kernel": record.made_of_kernel(kernel)}}):
-        raise Fault(f"{before['commit'][:12]} cannot be compared with this build: {why}")
-    new, found = against(before, modes, kernel)
-    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / "regress.txt").write_text(text(base, new, found))
+    (REPORT / "summary.md").write_text(markdown(base, new, found))
     record.write(REPORT / "record.json", new)
-    (REPORT / "regress.txt").write_text(text(before, new, found))
-    (REPORT / "summary.md").write_text(markdown(before, new, found))
     dashboard.write(REPORT, smaller=dashboard.of_history(new))
     plot.history([*(each for each in history() if each["commit"] != new["commit"]), new], REPORT)
     report.write(REPORT)
-    print(f"\n{text(before, new, found)}report: {REPORT.relative_to(ROOT)}")
+    return text(base, new, found)
+
+
+def run(base: str, modes: tuple[str, ...], kernel: Path) -> int:
+    """0: no regression; 1: some."""
+    before = find(base)
+    if why := unlike(before, kernel):
+        raise Fault(why)
+    new, found = against(before, modes, kernel)
+    print(f"\n{publish(before, new, found)}report: {REPORT.relative_to(ROOT)}")
     return 1 if found else 0
 
 

@@ -124,6 +124,27 @@ def step(title: str, tally: Callable[[], Tally]) -> Tally:
     return got
 
 
+def cost_gate(kernel: Path) -> Tally:
+    """Instructions and operations per I/O against the newest record of results/history; a point for each cell."""
+    from . import regress
+
+    try:
+        base = regress.find("")
+        why = regress.unlike(base, kernel)
+    except Fault as fault:
+        why = str(fault)
+    if why:
+        progress.say(f"  skipped: {why}")
+        return Tally(skipped=1)
+    try:
+        new, found = regress.against(base, MODES, kernel)
+    except Fault as fault:  # data that does not verify is one
+        progress.say(f"{fault}")
+        return Tally(failed=1)
+    progress.say(regress.publish(base, new, found))
+    return Tally(len(new["cells"]) - len({finding.cell for finding in found}), len(found))
+
+
 def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
     """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
     build.engine(fio_source)
@@ -134,6 +155,7 @@ def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]
     kernel = build.kernel(kernel_source)
     for boot in BOOTS:
         total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
+    total += step("cost gate", lambda: cost_gate(kernel))
     return total + step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
 
 

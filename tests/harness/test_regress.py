@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from harness import dashboard, mechanisms, plot, regress
+from harness import dashboard, mechanisms, plot, record, regress, suite
 from harness.fault import Fault
 from harness.paths import ROOT
 
@@ -134,6 +134,42 @@ def test_records_are_found_by_commit_and_by_path(base, tmp_path, monkeypatch):
     assert regress.find(str(tmp_path / "111111111111.json"))["commit"] == older["commit"]
     with pytest.raises(Fault, match="no record of HEAD: check it out and run `make baseline`"):
         regress.find("HEAD")
+
+
+@pytest.fixture
+def gate(base, tmp_path, monkeypatch):
+    """suite.cost_gate() with a history of `base`, and boots that give what the test says."""
+    monkeypatch.setattr(regress, "HISTORY", tmp_path / "history")
+    monkeypatch.setattr(regress, "REPORT", tmp_path)
+    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history/a.json").write_text(json.dumps(base))
+
+    def run(given):
+        monkeypatch.setattr(regress, "take", lambda modes, kernel: given)
+        monkeypatch.setattr(regress, "measure", lambda modes, kernel: given["cells"])
+        return suite.cost_gate(tmp_path)
+    return run
+
+
+def test_the_gate_passes_fails_and_skips_by_cell(base, gate, tmp_path, capsys, monkeypatch):
+    assert gate(base) == suite.Tally(passed=12)
+    assert (tmp_path / "report.html").exists() and (tmp_path / dashboard.SMALLER).exists()
+    assert gate(slower(base, "io_read", 0.03, "strict")) == suite.Tally(passed=8, failed=4)
+    assert "REGRESSION: strict read-4k dmabuf" in capsys.readouterr().out
+    other = copy.deepcopy(base["made_of"]["kernel"])
+    other["made_from"]["compiler"] = "gcc 99"
+    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: other)
+    assert gate(base) == suite.Tally(skipped=1)
+    assert "skipped: " in capsys.readouterr().out
+
+
+def test_data_that_does_not_verify_fails_the_gate(base, gate, monkeypatch):
+    def boot(modes, kernel):
+        raise Fault("cost: strict: verifying: the read at 0 of the buffer moved other bytes")
+    gate(base)
+    monkeypatch.setattr(regress, "take", boot)
+    assert suite.cost_gate(ROOT) == suite.Tally(failed=1)
 
 
 def test_what_people_and_ci_read(base):
