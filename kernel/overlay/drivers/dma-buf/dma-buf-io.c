@@ -56,9 +56,13 @@
  * Lock order
  *
  *   submitter's locks (uring_lock) -> dma_buf_io_dev.lock -> reservation lock
+ *	-> direct reclaim -> draining
  *
  *   The invalidation callback is entered with the reservation lock and takes no
- *   other.
+ *   other. It may come out of direct reclaim, from an exporter's shrinker. So
+ *   who holds a reference on a map must neither take one of these locks nor
+ *   enter reclaim. dma_buf_io_lockdep() tells lockdep at boot, and
+ *   dma_buf_io_begin_hold() when a task holds a reference.
  */
 #include <linux/device.h>
 #include <linux/dma-buf.h>
@@ -71,7 +75,24 @@
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
+
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map dma_buf_io_drain_map =
+	STATIC_LOCKDEP_MAP_INIT("dma_buf_io_drain", &dma_buf_io_drain_map);
+
+/* In place of the wait for draining. */
+static void dma_buf_io_might_drain(void)
+{
+	lock_map_acquire(&dma_buf_io_drain_map);
+	lock_map_release(&dma_buf_io_drain_map);
+}
+#else
+static void dma_buf_io_might_drain(void)
+{
+}
+#endif
 
 static void dma_buf_io_map_drained(struct percpu_ref *refs)
 {
@@ -168,6 +189,7 @@ err_unmap_attachment:
 static void dma_buf_io_drain(struct dma_buf_io_dev *dev,
 			     struct dma_buf_io_map *map)
 {
+	dma_buf_io_might_drain();
 	percpu_ref_kill(&map->refs);
 	if (!dev->ops->poll) {
 		wait_for_completion(&map->drained);
@@ -346,6 +368,8 @@ struct dma_buf_io_ctx *dma_buf_io_register(struct file *file,
 	struct dma_buf_io_ctx *ctx;
 	struct dma_buf_io_map *map;
 
+	might_sleep();
+
 	if (!file->f_op->register_dmabuf)
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!dmabuf->size)
@@ -412,3 +436,28 @@ struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx)
 		return ERR_PTR(-EINTR);
 	return map;
 }
+
+#ifdef CONFIG_LOCKDEP
+/* The lock order, for lockdep to know before anybody has taken it. */
+static int __init dma_buf_io_lockdep(void)
+{
+	struct dma_buf_io_dev dev;
+	struct dma_resv resv;
+
+	dma_buf_io_init_dev(&dev, NULL, NULL);
+	dma_resv_init(&resv);
+
+	mutex_lock(&dev.lock);
+	dma_resv_lock(&resv, NULL);
+	fs_reclaim_acquire(GFP_KERNEL);
+	dma_buf_io_might_drain();
+	fs_reclaim_release(GFP_KERNEL);
+	dma_resv_unlock(&resv);
+	mutex_unlock(&dev.lock);
+
+	dma_resv_fini(&resv);
+	mutex_destroy(&dev.lock);
+	return 0;
+}
+subsys_initcall(dma_buf_io_lockdep);
+#endif

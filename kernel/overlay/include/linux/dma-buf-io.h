@@ -9,6 +9,7 @@
 
 #include <linux/bio.h>
 #include <linux/completion.h>
+#include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
 #include <linux/rcupdate.h>
@@ -155,6 +156,36 @@ static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
 {
 	percpu_ref_put(&map->refs);
 }
+
+/*
+ * A reference that the running task holds is to lockdep a lock that draining
+ * takes. Whoever holds one and goes for what may wait for draining (a
+ * reservation lock, direct reclaim) is reported the first time, waiting or not.
+ * Brackets what is done with the reference in process context; no code without
+ * lockdep.
+ */
+#ifdef CONFIG_LOCKDEP
+extern struct lockdep_map dma_buf_io_drain_map;
+
+static inline void dma_buf_io_begin_hold(void)
+{
+	/* as a trylock, because getting a reference waits for nobody */
+	lock_map_acquire_tryread(&dma_buf_io_drain_map);
+}
+
+static inline void dma_buf_io_end_hold(void)
+{
+	lock_map_release(&dma_buf_io_drain_map);
+}
+#else
+static inline void dma_buf_io_begin_hold(void)
+{
+}
+
+static inline void dma_buf_io_end_hold(void)
+{
+}
+#endif
 
 /* Let @bio transfer what @iter describes; the rest of @bio is the caller's. */
 static inline void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
