@@ -31,6 +31,9 @@ test: ## host tests, series checks, guest tests in every mode, the cost gate, a 
 test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN ... (BOOTS=); an hour or more
 	$(HARNESS) test-debug $(KERNEL_FROM) $(FIO_FROM) $(call option,BOOTS,boots)
 
+fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
+	$(HARNESS) fuzz $(call option,SECONDS,seconds) $(call option,SEED,seed) $(call option,MODE,mode) $(IMAGE) $(FIO_FROM)
+
 guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
 	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
 	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
@@ -73,5 +76,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress baseline test test-debug guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
+.PHONY: bench cost regress baseline fuzz test test-debug guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
 .DEFAULT_GOAL := help

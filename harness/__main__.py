@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,6 +69,19 @@ def guest_run(args: argparse.Namespace) -> int:
                       qemu_extra=args.qemu_extra, iommu=IOMMUS[args.iommu])
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
+
+
+def fuzz(args: argparse.Namespace) -> int:
+    """Under TCG a checking kernel is slow: time to boot, to end and to print is added."""
+    build.engine(args.fio_src)
+    deps.install()
+    kernel = Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, "debug")
+    limit = args.seconds + 300
+    command = f"SECONDS={args.seconds} SEED={args.seed} TIMEOUT={limit} /tests/run.sh $DEV fuzz"
+    spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=command, memory="4G",
+                      timeout=limit + 900)
+    with tempfile.TemporaryDirectory(prefix="dmabuf-fuzz-") as scratch:
+        return guest.boot(spec, sys.stdout.buffer, Path(scratch)).status
 
 
 # plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
@@ -287,6 +301,12 @@ def parser() -> argparse.ArgumentParser:
     guess.add_argument("--cpi", type=float, default=0.5, help="cycles per instruction (default %(default)s)")
     guess.add_argument("--invalidation", type=float, default=2100, metavar="CYCLES",
                        help="of an IOTLB invalidation that is waited for (default %(default)s)")
+
+    fuzzer = verb("fuzz", fuzz, (which, kernel_source, fio_source), help="random operations in a guest, on the debug kernel")
+    fuzzer.add_argument("--seconds", type=int, default=600, help="for how long (default %(default)s)")
+    fuzzer.add_argument("--seed", type=int, default=int(time.time()) % 100000,
+                        help="odd ones reset the controller, even ones poll (default: another each time)")
+    fuzzer.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
 
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, cost gate, short bench")
     verb("test-debug", test_debug, (kernel_source, fio_source),
