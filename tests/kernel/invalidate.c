@@ -161,6 +161,8 @@ static enum t_result traffic(struct t_ring *ring, struct t_buf *buf, unsigned in
 	return T_PASS;
 }
 
+static unsigned int map_ms;	/* how long mapping takes */
+
 static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op, unsigned int flags)
 {
 	struct t_buf buf, other;
@@ -173,6 +175,7 @@ static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op, 
 	begin(&buf, segment, flags);
 	begin(&other, segment, flags);
 	storm.arg = op == DMA_BUF_IO_TEST_LOCK_PAIR ? other.fd : 0;
+	T_IS(control(&buf, DMA_BUF_IO_TEST_SLOW_MAP, map_ms, NULL), 0, "slow mapping");
 	t_ring_init(&ring, mode, DEPTH, SLOTS);
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	storm_begin(&storm);
@@ -189,28 +192,101 @@ static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op, 
 	return unused(&buf);
 }
 
-/* Requests wait for tags, of which there are few, holding references. */
-static enum t_result few_tags(void)
+static enum t_result storm(void)
+{
+	return weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_INVALIDATE, 0);
+}
+
+/* With a setting of the disk's queue for as long as the test runs. */
+static enum t_result with(const char *attribute, int value, enum t_result (*test)(void))
 {
 	char path[128];
 	enum t_result result;
 	FILE *file;
 	int before;
 
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/nr_requests", basename(t_dev));
+	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/%s", basename(t_dev), attribute);
 	file = fopen(path, "r+");
 	if (!file || fscanf(file, "%d", &before) != 1)
 		return t_skip("%s: %m", path);
 	rewind(file);
-	if (fprintf(file, "4\n") < 0 || fflush(file)) {
+	if (fprintf(file, "%d\n", value) < 0 || fflush(file)) {
 		fclose(file);
-		return t_skip("%s does not take 4: %m", path);
+		return t_skip("%s does not take %d: %m", path, value);
 	}
-	result = weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_INVALIDATE, 0);
+	result = test();
 	rewind(file);
 	fprintf(file, "%d\n", before);
 	fclose(file);
 	return result;
+}
+
+/* Requests wait for tags holding references. */
+static enum t_result few_tags(void)
+{
+	return with("nr_requests", 4, storm);
+}
+
+static enum t_result split(void)
+{
+	return with("max_sectors_kb", 4, storm);
+}
+
+/* 16 bios to a request, more than there are tags. */
+static enum t_result split_few_tags(void)
+{
+	return with("nr_requests", 4, split);
+}
+
+/* What a child does with its I/O in flight, the mapping coming and going. */
+static void end_in_flight(struct t_buf *buf, const char *end)
+{
+	struct op ops[DEPTH] = { };
+	struct t_ring ring;
+	unsigned int i;
+
+	t_ring_init(&ring, T_PLAIN, DEPTH, SLOTS);
+	if (t_register(&ring, 0, buf->fd, fd, 0) != 1)
+		_exit(1);
+	for (i = 0; i < DEPTH; i++)
+		start(&ring, buf, ops, i);
+	t_submit(&ring);
+	if (!strcmp(end, "SIGKILL"))
+		raise(SIGKILL);
+	if (!strcmp(end, "unregister")) {
+		if (t_clear(&ring, 0) != 1)
+			_exit(2);
+		for (i = 0; i < DEPTH; i++) {
+			int ret = t_reap(&ring, NULL);
+
+			if (ret != 4096 && ret != (int)BLOCK && ret != -EAGAIN)
+				_exit(3);
+		}
+	}
+	t_ring_exit(&ring);
+	_exit(0);
+}
+
+static enum t_result ended(const char *end)
+{
+	struct t_buf buf;
+	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 3000 };
+	unsigned int i;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	storm_begin(&storm);
+	for (i = 0; i < 4 * scale; i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (!pid)
+			end_in_flight(&buf, end);
+		T_IS(waitpid(pid, &status, 0), pid, "wait");
+		T_IS(status, strcmp(end, "SIGKILL") ? 0 : SIGKILL, "the child's status");
+	}
+	T_TRY(storm_end(&storm));
+	return unused(&buf);
 }
 
 /* One worker for all requests that have to make the mapping. */
@@ -486,13 +562,19 @@ int main(int argc, char **argv)
 
 	if (more && atoi(more) > 0)
 		scale = atoi(more);
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 2 + 2 + 2 + T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 4 + 2 + 2 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	for (mode = 0; mode < T_MODES; mode++)
 		t_report(weather(mode, 4096, DMA_BUF_IO_TEST_INVALIDATE, 0), "a storm of invalidations, %s", t_mode_names[mode]);
 	t_report(weather(T_PLAIN, 2 * T_MIB, DMA_BUF_IO_TEST_INVALIDATE, 0), "a storm of invalidations, large segments");
 	t_report(few_tags(), "a storm while requests wait for tags");
+	t_report(split_few_tags(), "a storm between the bios of a request");
+	map_ms = 5;
+	t_report(storm(), "a storm while maps are being made");
+	map_ms = 0;
+	for (i = 0; i < T_COUNT(ends); i++)
+		t_report(ended(ends[i]), "%s with I/O in flight in a storm", ends[i]);
 	t_report(weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "invalidated by who holds two locks");
 	t_report(weather(T_DEFER, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "the same, defer_taskrun");
 	t_report(one_worker(), "one worker makes the mapping for all");
