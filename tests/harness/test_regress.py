@@ -4,6 +4,7 @@
 import copy
 import gzip
 import json
+import re
 import subprocess
 import sys
 
@@ -201,3 +202,15 @@ def test_history_marks_steps_and_does_not_join_compilers(base, tmp_path):
 def test_bad_input_is_one_sentence():
     done = subprocess.run([sys.executable, "-m", "harness", "regress", "--modes=fast"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 240 and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ("github.yml", "gitlab.yml"))
+def test_workflows_keep_files_that_are_written(gate, base, tmp_path, name):
+    gate(base)
+    text = (ROOT / "docs/ci" / name).read_text()
+    paths = re.findall(r"build/regress/(\S+?)(?=\s)", text)
+    assert "make regress" in text and len(paths) >= 5
+    for path in paths:
+        assert list(tmp_path.glob(path)), path
+    yaml = pytest.importorskip("yaml", reason="no PyYAML here to read workflows with")
+    assert yaml.safe_load(text)
