@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * dmabuf-check: what this machine can do with registered dma-bufs, and the one
+ * next step for each thing that is missing. Every finding is a row; it opens,
+ * asks and closes, and changes nothing.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <linux/udmabuf.h>
+
+#include "ring.h"
+
+enum verdict { GOOD, PLAIN, MISSING };	/* MISSING: not ready without it */
+
+struct finding {
+	const char *name;
+	enum verdict verdict;
+	char value[256];
+	const char *next;	/* step, or NULL */
+};
+
+struct report {
+	struct finding v[64];
+	unsigned int nr;
+};
+
+__attribute__((format(printf, 5, 6)))
+static void found(struct report *r, const char *name, enum verdict verdict, const char *next,
+		  const char *fmt, ...)
+{
+	struct finding *f = &r->v[r->nr];
+	va_list args;
+
+	if (r->nr == sizeof(r->v) / sizeof(r->v[0]))
+		return;
+	r->nr++;
+	*f = (struct finding){ .name = name, .verdict = verdict, .next = next };
+	va_start(args, fmt);
+	vsnprintf(f->value, sizeof(f->value), fmt, args);
+	va_end(args);
+}
+
+/* The first line of DIR/NAME in @text, or false. */
+static bool read_line(const char *dir, const char *name, char *text, size_t size)
+{
+	char path[PATH_MAX + 64];
+	FILE *file;
+	bool ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	ok = fgets(text, size, file);
+	fclose(file);
+	if (ok)
+		text[strcspn(text, "\n")] = '\0';
+	return ok;
+}
+
+/* The last part of what DIR/NAME links to, or false. */
+static bool link_name(const char *dir, const char *name, char *text, size_t size)
+{
+	char path[PATH_MAX + 64], target[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (!realpath(path, target))
+		return false;
+	snprintf(text, size, "%s", strrchr(target, '/') + 1);
+	return true;
+}
+
+static void join(char *list, size_t size, const char *word)
+{
+	size_t len = strlen(list);
+
+	snprintf(list + len, size - len, "%s%s", len ? " " : "", word);
+}
+
+/* --- the kernel --- */
+
+static bool check_kernel(struct report *r, struct ring *ring)
+{
+	struct ring_options o = { .entries = 1, .sqpoll_cpu = -1 };
+	int ret = ring_open(ring, &o);
+
+	if (ret) {
+		found(r, "kernel", MISSING, "build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
+		      "io_uring is not available: %s", strerror(-ret));
+		return false;
+	}
+	ret = ring_register_table(ring, 1);
+	if (!ret)
+		ret = ring_probe_dmabuf(ring);
+	switch (ret) {
+	case 0:
+		found(r, "kernel", GOOD, NULL, "io_uring registers dma-bufs");
+		return true;
+	case -EOPNOTSUPP:
+		found(r, "kernel", MISSING, "build the kernel with CONFIG_DMA_SHARED_BUFFER",
+		      "io_uring knows registered dma-bufs, but they are not built in");
+		return false;
+	case -EINVAL:
+		found(r, "kernel", MISSING, "boot a kernel with the series of this project (make kernel)",
+		      "io_uring of this kernel does not know registered dma-bufs");
+		return false;
+	}
+	found(r, "kernel", MISSING, "raise the memlock limit (ulimit -l), or run as root",
+	      "cannot tell: io_uring_register says %s", strerror(-ret));
+	return false;
+}
+
+/* --- sources --- */
+
+/* The names in @dir that begin with @prefix, as a list; how many. */
+static unsigned int names(const char *dir, const char *prefix, char *list, size_t size)
+{
+	struct dirent *entry;
+	unsigned int nr = 0;
+	DIR *d = opendir(dir);
+
+	*list = '\0';
+	if (!d)
+		return 0;
+	while ((entry = readdir(d))) {
+		if (entry->d_name[0] == '.' || strncmp(entry->d_name, prefix, strlen(prefix)))
+			continue;
+		join(list, size, entry->d_name);
+		nr++;
+	}
+	closedir(d);
+	return nr;
+}
+
+/* A page of system memory as a dma-buf, or -errno. */
+static int make_dmabuf(void)
+{
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = 4096 };
+	int device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int ret = -errno;
+
+	if (device < 0)
+		return ret;
+	create.memfd = memfd_create("dmabuf-check", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	ret = -1;
+	if ((int)create.memfd >= 0 && !ftruncate(create.memfd, create.size) &&
+	    !fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		ret = ioctl(device, UDMABUF_CREATE, &create);
+	if (ret < 0)
+		ret = -errno;
+	if ((int)create.memfd >= 0)
+		close(create.memfd);
+	close(device);
+	return ret;
+}
+
+static int check_sources(struct report *r)
+{
+	static const struct {
+		const char *name, *dir, *prefix;
+		enum verdict there;	/* a VFIO device may or may not export its BARs */
+		const char *next;
+	} rows[] = {
+		{ "dma-heap", "/dev/dma_heap", "", GOOD, "build the kernel with CONFIG_DMABUF_HEAPS and CONFIG_DMABUF_HEAPS_SYSTEM" },
+		{ "drm", "/dev/dri", "card", GOOD, "load the driver of a GPU, or vgem (CONFIG_DRM_VGEM)" },
+		{ "vfio", "/dev/vfio/devices", "vfio", PLAIN, "bind a PCI device to vfio-pci, in a kernel with CONFIG_VFIO_DEVICE_CDEV" },
+	};
+	int dmabuf = make_dmabuf();
+	unsigned int i, nr, all = dmabuf >= 0;
+	char list[200];
+
+	if (dmabuf >= 0)
+		found(r, "udmabuf", GOOD, NULL, "/dev/udmabuf makes dma-bufs of system memory");
+	else
+		found(r, "udmabuf", PLAIN, dmabuf == -EACCES ? "run as root, or join the group of /dev/udmabuf" :
+		      "load udmabuf (modprobe udmabuf), or build the kernel with CONFIG_UDMABUF",
+		      "no: %s", strerror(-dmabuf));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		nr = names(rows[i].dir, rows[i].prefix, list, sizeof(list));
+		if (nr)
+			found(r, rows[i].name, rows[i].there, NULL, "%s: %s", rows[i].dir, list);
+		else
+			found(r, rows[i].name, PLAIN, rows[i].next, "none in %s", rows[i].dir);
+		all += rows[i].there == GOOD ? nr : 0;
+	}
+	if (!all)
+		found(r, "sources", MISSING, "load udmabuf (modprobe udmabuf), or build the kernel with CONFIG_UDMABUF",
+		      "nothing on this machine makes dma-bufs");
+	return dmabuf;
+}
+
+static void check_limits(struct report *r)
+{
+	const char *dir = "/sys/module/udmabuf/parameters";
+	struct rlimit limit;
+	char size[32], list[32];
+
+	if (read_line(dir, "size_limit_mb", size, sizeof(size)) &&
+	    read_line(dir, "list_limit", list, sizeof(list)))
+		found(r, "udmabuf limits", PLAIN, NULL, "size_limit_mb=%s list_limit=%s", size, list);
+	if (getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	if (limit.rlim_cur == RLIM_INFINITY)
+		found(r, "memlock", PLAIN, NULL, "unlimited");
+	else
+		found(r, "memlock", PLAIN, NULL, "%llu KiB, for registration=user without CAP_IPC_LOCK",
+		      (unsigned long long)limit.rlim_cur >> 10);
+}
+
+/* --- the device --- */
+
+/* Cut @path back to the nearest PCI function, or false. */
+static bool to_pci(char *path)
+{
+	unsigned int domain, bus, device, function;
+	char *slash, end;
+
+	for (; (slash = strrchr(path, '/')) && slash != path; *slash = '\0')
+		if (sscanf(slash, "/%x:%x:%x.%x%c", &domain, &bus, &device, &function, &end) == 4)
+			return true;
+	return false;
+}
+
+/* How a transfer between two PCI functions travels: they share the path up to a port. */
+static void check_topology(struct report *r, const char *device, const char *name, const char *exporter)
+{
+	size_t i, same = 0;
+	unsigned int depth = 0;
+
+	for (i = 0; device[i] && device[i] == exporter[i]; i++)
+		if (device[i] == '/')
+			same = i;
+	if (!device[i] && !exporter[i])
+		same = i;
+	for (i = 0; i < same; i++)
+		depth += device[i] == '/';
+	/* /sys/devices/pciDDDD:BB is depth 3 of the common part; more is a bridge */
+	if (depth > 3)
+		found(r, "topology", GOOD, NULL, "%s and the device are behind one bridge, %.*s", name,
+		      (int)(same - (strlen("/sys/devices/"))), device + strlen("/sys/devices/"));
+	else if (depth == 3)
+		found(r, "topology", PLAIN, "put both behind one PCI switch if the host bridge is not on the kernel's list for peer-to-peer",
+		      "%s and the device meet at the host bridge", name);
+	else
+		found(r, "topology", PLAIN, "put both below one host bridge, better one PCI switch",
+		      "%s and the device are below different host bridges", name);
+}
+
+static bool check_exporter(struct report *r, const char *device, const char *bdf)
+{
+	char path[PATH_MAX], real[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", bdf);
+	if (!realpath(path, real) && (snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:%s", bdf), !realpath(path, real)))
+		return false;
+	check_topology(r, device, bdf, real);
+	return true;
+}
+
+/* Each DRM card with a PCI function behind it is an exporter that users will try. */
+static void check_cards(struct report *r, const char *device)
+{
+	char list[200], path[PATH_MAX], real[PATH_MAX], *card, *save;
+
+	names("/sys/class/drm", "renderD", list, sizeof(list));
+	for (card = strtok_r(list, " ", &save); card; card = strtok_r(NULL, " ", &save)) {
+		snprintf(path, sizeof(path), "/sys/class/drm/%s/device", card);
+		if (realpath(path, real) && to_pci(real))
+			check_topology(r, device, card, real);
+	}
+}
+
+static void check_iommu(struct report *r, const char *pci)
+{
+	char group[32], type[32], dir[PATH_MAX + 16];
+
+	snprintf(dir, sizeof(dir), "%s/iommu_group", pci);
+	if (!link_name(pci, "iommu_group", group, sizeof(group))) {
+		found(r, "iommu", PLAIN, NULL, "none for this device: it sees physical addresses");
+		return;
+	}
+	if (!read_line(dir, "type", type, sizeof(type)))
+		snprintf(type, sizeof(type), "unknown");
+	found(r, "iommu", PLAIN, NULL, "group %s, %s", group,
+	      !strcmp(type, "DMA") ? "strict translation" :
+	      !strcmp(type, "DMA-FQ") ? "lazy translation" :
+	      !strcmp(type, "identity") ? "passthrough" : type);
+}
+
+static void check_queue(struct report *r, const char *sys)
+{
+	static const char *const files[] = {
+		"logical_block_size", "max_hw_sectors_kb", "max_sectors_kb", "max_hw_dmabuf_sectors_kb", "max_segments", "io_poll",
+	};
+	char dir[PATH_MAX + 16], list[256] = "", value[32], word[64];
+	unsigned int i;
+
+	snprintf(dir, sizeof(dir), "%s/queue", sys);
+	if (access(dir, F_OK))
+		snprintf(dir, sizeof(dir), "%s/../queue", sys);	/* a partition */
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (!read_line(dir, files[i], value, sizeof(value)))
+			continue;
+		snprintf(word, sizeof(word), "%s=%s", files[i], value);
+		join(list, sizeof(list), word);
+	}
+	found(r, "queue", PLAIN, NULL, "%s", list);
+}
+
+/* The one certain answer: register a dma-buf with the file. */
+static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file)
+{
+	int ret;
+
+	if (dmabuf < 0) {
+		found(r, "registration", PLAIN, NULL, "not tried: that needs udmabuf");
+		return;
+	}
+	ret = ring_register_dmabuf(ring, 0, dmabuf, file);
+	if (!ret)
+		found(r, "registration", GOOD, NULL, "the device takes a dma-buf");
+	else
+		found(r, "registration", MISSING, ret == -EOPNOTSUPP ?
+		      "use a PCI NVMe namespace that is no multipath head" : "read the kernel's log",
+		      "the device refuses a dma-buf: %s", strerror(-ret));
+}
+
+static void check_device(struct report *r, const char *name, const char *exporter,
+			 struct ring *ring, bool kernel, int dmabuf)
+{
+	char link[64], sys[PATH_MAX], pci[PATH_MAX], driver[64];
+	struct stat st;
+	int file = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (file < 0) {
+		found(r, "device", MISSING, errno == EACCES ? "run as root" : "name a block device that is there",
+		      "cannot open %s: %s", name, strerror(errno));
+		return;
+	}
+	if (fstat(file, &st) || !S_ISBLK(st.st_mode)) {
+		found(r, "device", MISSING, "name a block device, such as /dev/nvme0n1", "%s is not a block device", name);
+		goto out;
+	}
+	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	if (!realpath(link, sys)) {
+		found(r, "device", MISSING, "mount sysfs on /sys", "cannot find %s in sysfs", name);
+		goto out;
+	}
+	if (strstr(sys, "/nvme-subsystem/"))
+		found(r, "multipath", MISSING, "boot with nvme_core.multipath=N",
+		      "%s is an NVMe multipath head, which cannot take dma-bufs", name);
+	snprintf(pci, sizeof(pci), "%s", sys);
+	if (!to_pci(pci)) {
+		if (!strstr(sys, "/nvme-subsystem/"))
+			found(r, "device", MISSING, "use a PCI NVMe device", "%s is not on PCI", name);
+	} else {
+		if (!link_name(pci, "driver", driver, sizeof(driver)))
+			snprintf(driver, sizeof(driver), "none");
+		found(r, "device", strcmp(driver, "nvme") ? MISSING : GOOD,
+		      strcmp(driver, "nvme") ? "use a device of the nvme driver" : NULL,
+		      "%s at %s, driver %s", name, strrchr(pci, '/') + 1, driver);
+		check_iommu(r, pci);
+		if (!exporter)
+			check_cards(r, pci);
+		else if (!check_exporter(r, pci, exporter))
+			found(r, "topology", MISSING, "name a PCI address as lspci prints it", "there is no PCI device %s", exporter);
+	}
+	check_queue(r, sys);
+	if (kernel)
+		check_registration(r, ring, dmabuf, file);
+out:
+	close(file);
+}
+
+/* --- output --- */
+
+static void print_string(const char *key, const char *text, const char *end)
+{
+	printf("\"%s\": ", key);
+	if (!text) {
+		printf("null%s", end);
+		return;
+	}
+	putchar('"');
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ')
+			printf("\\u%04x", *text);
+		else
+			printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+	}
+	printf("\"%s", end);
+}
+
+static void print_json(const struct report *r, bool ready)
+{
+	static const char *const verdicts[] = { "good", "info", "missing" };
+	unsigned int i;
+
+	printf("{\"ready\": %s, \"findings\": [\n", ready ? "true" : "false");
+	for (i = 0; i < r->nr; i++) {
+		printf("  {");
+		print_string("name", r->v[i].name, ", ");
+		print_string("verdict", verdicts[r->v[i].verdict], ", ");
+		print_string("value", r->v[i].value, ", ");
+		print_string("next", r->v[i].next, i + 1 < r->nr ? "},\n" : "}\n");
+	}
+	printf("]}\n");
+}
+
+static void print_text(const struct report *r, bool ready)
+{
+	static const char marks[] = { '+', ' ', '-' };
+	unsigned int i;
+
+	for (i = 0; i < r->nr; i++) {
+		printf("%c %-15s %s\n", marks[r->v[i].verdict], r->v[i].name, r->v[i].value);
+		if (r->v[i].next)
+			printf("  %-15s next: %s\n", "", r->v[i].next);
+	}
+	puts(ready ? "ready" : "not ready: see the lines that begin with -");
+}
+
+static int usage(FILE *out, int status)
+{
+	fputs("usage: dmabuf-check [--json] [--exporter=PCI-ADDRESS] [DEVICE]\n"
+	      "Tell what this machine can do with registered dma-bufs, and with DEVICE, a block device.\n"
+	      "  --json                  for programs\n"
+	      "  --exporter=PCI-ADDRESS  the device whose memory it is to be: how far is it from DEVICE?\n"
+	      "Status: 0 ready, 1 something is missing, 2 wrong usage.\n", out);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "exporter", required_argument, NULL, 'e' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL },
+	};
+	const char *exporter = NULL;
+	struct report report = { 0 };
+	struct ring ring;
+	bool json = false, kernel, ready = true;
+	int option, dmabuf;
+	unsigned int i;
+
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			json = true;
+			break;
+		case 'e':
+			exporter = optarg;
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		default:
+			return usage(stderr, 2);
+		}
+	}
+	if (argc - optind > 1 || (exporter && optind == argc))
+		return usage(stderr, 2);
+
+	kernel = check_kernel(&report, &ring);
+	dmabuf = check_sources(&report);
+	check_limits(&report);
+	if (optind < argc)
+		check_device(&report, argv[optind], exporter, &ring, kernel, dmabuf);
+	ring_close(&ring);
+	if (dmabuf >= 0)
+		close(dmabuf);
+
+	for (i = 0; i < report.nr; i++)
+		ready &= report.v[i].verdict != MISSING;
+	json ? print_json(&report, ready) : print_text(&report, ready);
+	return !ready;
+}

@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# dmabuf-check in a guest: KTAP. The kernel that it runs on is named by $1:
+#   ready       one with the series
+#   unpatched   one without
+#   multipath   one with the series, booted with nvme_core.multipath=Y
+#               nvme_core.multipath_always_on=Y
+CHECK=${CHECK:-dmabuf-check}
+KERNEL=${1:-ready}
+number=0 bad=0
+says() { # NAME STATUS PATTERNS... of dmabuf-check "$DEV"
+	name=$1 want=$2
+	shift 2
+	"$CHECK" "$DEV" >log 2>&1
+	status=$?
+	for pattern; do
+		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
+	done
+	number=$((number + 1))
+	if [ "$status" = "$want" ]; then
+		echo "ok $number - $name"
+	else
+		bad=$((bad + 1))
+		echo "not ok $number - $name"
+		sed 's/^/# /' log
+	fi
+}
+cd "$(mktemp -d)" || exit 2
+[ -b "$DEV" ] || { echo "check.sh: DEV must name an NVMe namespace" >&2; exit 2; }
+
+echo "KTAP version 1"
+case $KERNEL in
+ready)
+	if [ -d /sys/class/iommu/dmar0 ]; then
+		iommu='iommu *group [0-9]*, \(strict\|lazy\) translation\|iommu *group [0-9]*, passthrough'
+	else
+		iommu='iommu *none'
+	fi
+	says "ready" 0 '^+ kernel' '^+ udmabuf' '^+ device .*driver nvme' '^+ registration' "$iommu" 'max_hw_dmabuf_sectors_kb=' '^ready$'
+	;;
+unpatched)
+	says "an unpatched kernel" 1 '^- kernel .*does not know' 'next: boot a kernel with the series' '^not ready'
+	;;
+multipath)
+	says "a multipath head" 1 '^+ kernel' '^- multipath' 'next: boot with nvme_core.multipath=N' '^- registration .*refuses' '^not ready'
+	;;
+esac
+echo "1..$number"
+echo "# $bad of $number failed"
+[ "$bad" = 0 ]
