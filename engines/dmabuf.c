@@ -11,6 +11,7 @@
 #include "fio.h"
 #include "optgroup.h"
 #include "verify.h"
+#include "engines/cmdprio.h"
 
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
@@ -46,6 +47,7 @@ struct options {
 	unsigned int nowait;
 	unsigned int force_async;
 	unsigned int ignored;
+	struct cmdprio_options cmdprio;
 };
 
 /* What the engine keeps for one of fio's I/O units. */
@@ -66,6 +68,7 @@ struct job {
 	bool odd;		/* an I/O needs more than its entry */
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
+	struct cmdprio cmdprio;
 	int *fds;		/* one per file, open from first to last */
 	unsigned int nr_files;
 	bool started;
@@ -141,14 +144,16 @@ static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *
  * The CPU is done with the buffer. Here and not in ->prep: fio scrambles and
  * stamps a buffer after that.
  */
-static int prepare_odd(struct job *job, struct io_uring_sqe *sqe, struct unit *unit)
+static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_sqe *sqe, struct io_u *io_u)
 {
 	sqe->flags &= ~IOSQE_ASYNC;
 	if (job->force_async && ++job->prepared == job->force_async) {
 		job->prepared = 0;
 		sqe->flags |= IOSQE_ASYNC;
 	}
-	return job->cpu_sync ? buffer_cpu_end(unit->buffer) : 0;
+	if (job->cmdprio.mode != CMDPRIO_MODE_NONE)
+		sqe->ioprio = fio_cmdprio_set_ioprio(td, &job->cmdprio, io_u) ? io_u->ioprio : td->ioprio;
+	return job->cpu_sync ? buffer_cpu_end(job->units[io_u->index].buffer) : 0;
 }
 
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
@@ -175,7 +180,7 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		sqe->addr = (uintptr_t)io_u->xfer_buf - unit->base;
 		sqe->len = io_u->xfer_buflen;
 		if (unlikely(job->odd)) {
-			io_u->error = -prepare_odd(job, sqe, unit);
+			io_u->error = -prepare_odd(td, job, sqe, io_u);
 			if (io_u->error)
 				return FIO_Q_COMPLETED;
 		}
@@ -356,6 +361,8 @@ static int dmabuf_init(struct thread_data *td)
 	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
 	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
 	job->force_async = o->force_async;
+	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
+		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
 	return 0;
 }
 
@@ -607,7 +614,7 @@ static int dmabuf_post_init(struct thread_data *td)
 	}
 	if (memory && register_buffers(td, job))
 		return 1;
-	job->odd = job->cpu_sync || job->force_async;
+	job->odd = job->cpu_sync || job->force_async || job->cmdprio.mode != CMDPRIO_MODE_NONE;
 	job->started = true;
 	return 0;
 }
@@ -696,8 +703,10 @@ static void dmabuf_cleanup(struct thread_data *td)
 {
 	struct job *job = td->io_ops_data;
 
-	if (job)
-		tear_down(job);
+	if (!job)
+		return;
+	tear_down(job);
+	fio_cmdprio_cleanup(&job->cmdprio);
 	free(job);
 	td->io_ops_data = NULL;
 }
@@ -718,6 +727,15 @@ static int set_sqpoll_cpu(void *data, unsigned long long *cpu)
 /* fio prints the help text as the reason. */
 #define REFUSED_OPTION(n, why)					\
 	{ ENGINE_OPTION(n, n), .type = FIO_OPT_UNSUPPORTED, .help = why }
+
+#define PASSTHROUGH_OPTION(n)					\
+	REFUSED_OPTION(n, "no passthrough commands here, only reads and writes of block devices; fio's io_uring_cmd engine has them")
+
+#define CMDPRIO_OPTION(n, member, min, max, text) {			\
+	ENGINE_OPTION(n, n), .type = FIO_OPT_INT,			\
+	.off1 = offsetof(struct options, cmdprio.member[DDIR_READ]),	\
+	.off2 = offsetof(struct options, cmdprio.member[DDIR_WRITE]),	\
+	.minval = min, .maxval = max, .interval = 1, .help = text }
 
 static struct fio_option options[] = {
 	{
@@ -831,11 +849,29 @@ static struct fio_option options[] = {
 		.help	= "Accepted and without effect: no I/O here is vectored",
 	},
 	REFUSED_OPTION("uncached", "no page cache is involved, the engine is for direct=1"),
-	REFUSED_OPTION("cmdprio_percentage", "not supported yet, use prio= and prioclass= for a whole job"),
-	REFUSED_OPTION("cmdprio_class", "not supported yet, use prioclass= for a whole job"),
-	REFUSED_OPTION("cmdprio", "not supported yet, use prio= for a whole job"),
-	REFUSED_OPTION("cmdprio_bssplit", "not supported yet, use prio= for a whole job"),
-	REFUSED_OPTION("cmd_type", "no passthrough commands here, only reads and writes of block devices"),
+	CMDPRIO_OPTION("cmdprio_percentage", percentage, 0, 100, "Percentage of I/Os that get cmdprio_class and cmdprio"),
+	CMDPRIO_OPTION("cmdprio_class", class, IOPRIO_MIN_PRIO_CLASS + 1, IOPRIO_MAX_PRIO_CLASS, "I/O priority class of these I/Os"),
+	CMDPRIO_OPTION("cmdprio", level, IOPRIO_MIN_PRIO, IOPRIO_MAX_PRIO, "I/O priority level of these I/Os"),
+#if FIO_IOOPS_VERSION >= 33
+	CMDPRIO_OPTION("cmdprio_hint", hint, IOPRIO_MIN_PRIO_HINT, IOPRIO_MAX_PRIO_HINT, "I/O priority hint of these I/Os"),
+#endif
+	{
+		ENGINE_OPTION("cmdprio_bssplit", "Priority percentages by block size"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, cmdprio.bssplit_str),
+		.help	= "The same for each block size, in the manner of bssplit=",
+	},
+	PASSTHROUGH_OPTION("cmd_type"),
+	PASSTHROUGH_OPTION("readfua"),
+	PASSTHROUGH_OPTION("writefua"),
+	PASSTHROUGH_OPTION("write_mode"),
+	PASSTHROUGH_OPTION("verify_mode"),
+	PASSTHROUGH_OPTION("md_per_io_size"),
+	PASSTHROUGH_OPTION("pi_act"),
+	PASSTHROUGH_OPTION("pi_chk"),
+	PASSTHROUGH_OPTION("apptag"),
+	PASSTHROUGH_OPTION("apptag_mask"),
+	PASSTHROUGH_OPTION("deac"),
 	{ .name = NULL },
 };
 
