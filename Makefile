@@ -34,6 +34,12 @@ test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCS
 fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
 	$(HARNESS) fuzz $(call option,SECONDS,seconds) $(call option,SEED,seed) $(call option,MODE,mode) $(IMAGE) $(FIO_FROM)
 
+test-engine: ## the engine on the host beside fio's own, and in guests: every mode, multipath, unpatched
+	$(HARNESS) test-engine $(KERNEL_FROM) $(FIO_FROM)
+
+check-abi: ## build the engine for each fio that Debian has, and run each in each
+	$(HARNESS) check-abi
+
 guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
 	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
 	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
@@ -64,6 +70,14 @@ kernel-check: ## round trip of the series, checkpatch over it
 engine: ## build fio, the engine and the guest's programs into build/
 	$(HARNESS) engine $(FIO_FROM)
 
+deb: engine ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of build/fio
+	@set -e
+	rm -rf build/deb; mkdir -p build/deb/fio-dmabuf/kernel/overlay
+	cp -r engines packaging/debian build/deb/fio-dmabuf/
+	cp -r kernel/overlay/include build/deb/fio-dmabuf/kernel/overlay/
+	cd build/deb/fio-dmabuf
+	FIO_SRC=$$(dirname $$(readlink -f ../../fio)) dpkg-buildpackage -b -us -uc -tc
+
 install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTDIR=)
 	@$(MAKE) -C engines install O=$(CURDIR)/build FIO_SRC=$$(dirname $$(readlink -f build/fio))
 
@@ -76,5 +90,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress baseline fuzz test test-debug guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine install uninstall clean help
+.PHONY: bench cost regress baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine deb install uninstall clean help
 .DEFAULT_GOAL := help

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import bench, build, claims, columns, deps, fault, fio, guest, record, sources, suite
+from . import abi, bench, build, claims, columns, deps, fault, fio, guest, record, sources, suite
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -169,6 +169,18 @@ def test(args: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
+def test_engine(args: argparse.Namespace) -> int:
+    deps.install()
+    tally = suite.run_engine(args.kernel_src, args.fio_src)
+    print(tally)
+    return 1 if tally.failed else 0
+
+
+def check_abi(args: argparse.Namespace) -> int:
+    deps.install()
+    return abi.check()
+
+
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
     chosen = tuple(args.boots.split()) or tuple(suite.DEBUG_BOOTS)
@@ -309,6 +321,8 @@ def parser() -> argparse.ArgumentParser:
     fuzzer.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
 
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, cost gate, short bench")
+    verb("test-engine", test_engine, (kernel_source, fio_source), help="the engine's tests, on the host and in guests")
+    verb("check-abi", check_abi, help="run the engine built for each fio in each fio")
     verb("test-debug", test_debug, (kernel_source, fio_source),
          help="guest tests on kernels that check themselves").add_argument(
         "--boots", default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")

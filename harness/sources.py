@@ -15,7 +15,7 @@ from .fault import Fault
 from .paths import CACHE, ROOT
 
 FIO_VERSION = "3.33"
-FIO_SUITE = "bookworm"
+FIO_SUITES = {FIO_VERSION: "bookworm", "3.39": "trixie", "3.41": "sid"}
 UPSTREAM = "https://cdn.kernel.org/"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SPACE_NEEDED = 6 << 30
@@ -158,11 +158,15 @@ def fio(named: str = "") -> Path:
         if not (Path(named) / "ioengines.h").exists():
             raise Fault(f"FIO_SRC={named} is not a fio source tree")
         return Path(named).resolve()
-    target = CACHE / "src" / f"fio-{FIO_VERSION}"
+    return fio_release(FIO_VERSION, FIO_SUITES[FIO_VERSION])
+
+
+def fio_release(version: str, suite: str) -> Path:
+    target = CACHE / "src" / f"fio-{version}"
     if not target.exists():
-        downloads = apt(f"deb-src {{signed}} {{mirror}} {FIO_SUITE} main", "source", "--download-only", "fio")
-        tarball = next(downloads.glob(f"fio_{FIO_VERSION}*.orig.tar.*z"), None)
+        downloads = apt(f"deb-src {{signed}} {{mirror}} {suite} main", "source", "--tar-only", "--download-only", "fio")
+        tarball = next(downloads.glob(f"fio_{version}*.orig.tar.*z"), None)
         if not tarball:
-            raise Fault(f"{FIO_SUITE} no longer has fio {FIO_VERSION}: name a source tree with FIO_SRC=")
+            raise Fault(f"{suite} no longer has fio {version}: name a source tree with FIO_SRC=")
         extract(tarball, target.name)
     return target

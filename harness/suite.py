@@ -17,6 +17,7 @@ from .paths import BUILD, ROOT
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
+ENGINE_TESTS = ("tests/engine", "tests/engine/compare.py")
 # The exit status tells a suite that broke off from one that failed.
 KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
@@ -42,6 +43,13 @@ def slow(name: str, mode: Mode, variant: str) -> Boot:
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"))
+ENGINE_BOOTS = (
+    *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
+      for mode in MODES.values()),
+    Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
+         append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
+    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
+)
 DEBUG_BOOTS = {boot.name: boot for boot in (
     *(slow(f"debug-{mode.name}", mode, "debug") for mode in (MODES["strict"], *MORE_MODES.values())),
     slow("kcsan-strict", MODES["strict"], "kcsan"),
@@ -80,11 +88,11 @@ def junit(path: Path) -> Tally:
     return Tally(sum(count["tests"] for count in counts) - failed - skipped, failed, skipped)
 
 
-def host_tests() -> Tally:
+def host_tests(names: tuple[str, ...] = HOST_TESTS) -> Tally:
     report = BUILD / "pytest.xml"
     report.unlink(missing_ok=True)
     subprocess.run([sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}",
-                    *(name for name in HOST_TESTS if (ROOT / name).exists())], cwd=ROOT)
+                    *(name for name in names if (ROOT / name).exists())], cwd=ROOT)
     return junit(report) if report.exists() else Tally(failed=1)
 
 
@@ -157,6 +165,16 @@ def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]
         total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
     total += step("cost gate", lambda: cost_gate(kernel))
     return total + step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
+
+
+def run_engine(kernel_source: str, fio_source: str) -> Tally:
+    """The engine alone, and more of it: every option beside fio's own engine, and what dmabuf-check says of each machine."""
+    build.engine(fio_source)
+    total = step("host tests", lambda: host_tests(ENGINE_TESTS))
+    for boot in ENGINE_BOOTS:
+        kernel = build.kernel(kernel_source, boot.variant)
+        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
+    return total
 
 
 def run_debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:

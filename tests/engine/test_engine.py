@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import options
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmabuf-bench"
 MAKE = ("make", "-s", "-C", str(ROOT / "engines"))
@@ -238,8 +240,7 @@ def test_job_file(fio, engine, tmp_path, job):
     (("--registration=user", "--sqthread_poll", "--sqthread_poll_cpu=4000"), r"cannot set up a ring"),
     (("--registration=user", "--dmabuf_size=16k", "--iomem_align=512"), r"iomem_align= moves blocks"),
     *(((f"--{name}={value}",), rf"Option <{name}>: \w+") for name, value in (
-        ("uncached", "1"), ("cmdprio_percentage", "10"), ("cmdprio_class", "1"), ("cmdprio", "1"),
-        ("cmdprio_bssplit", "4k/10"), ("cmd_type", "nvme"))),
+        ("uncached", "1"), ("cmd_type", "nvme"))),
 ], ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_refusal(fio, args, sentence):
     refused(fio(*JOB, "--filename=f", *args), sentence)
@@ -281,13 +282,15 @@ def test_other_fio_is_refused(fio, fio_src, tmp_path):
 
 
 def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
-    lib = tmp_path / "root/usr/lib"
+    root, lib = tmp_path / "root", tmp_path / "root/usr/lib"
     make = [*MAKE, f"FIO_SRC={fio_src}", f"O={engine.parent}", f"DESTDIR={tmp_path}/root", "PREFIX=/usr"]
     subprocess.run([*make, "install"], check=True)
-    assert sorted(path.name for path in lib.iterdir()) == ["dmabuf.so", "libfio-dmabuf.so"]
+    assert sorted(str(path.relative_to(root / "usr")) for path in root.rglob("*") if not path.is_dir()) == [
+        "lib/dmabuf.so", "lib/libfio-dmabuf.so", "sbin/dmabuf-check", "share/man/man7/fio-dmabuf.7",
+        "share/man/man8/dmabuf-check.8"]
     succeeded(fio("--ioengine=dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)}))
     subprocess.run([*make, "uninstall"], check=True)
-    assert not list(lib.iterdir())
+    assert not [path for path in root.rglob("*") if not path.is_dir()]
 
 
 def test_engine_exports_one_symbol(engine):
@@ -300,3 +303,9 @@ def test_readme_lists_every_option(fio, engine):
     assert "registration" in listed
     readme = (ROOT / "engines/README.md").read_text()
     assert [name for name in listed if f"`{name}" not in readme] == []
+
+
+def test_readme_has_the_option_table():
+    """compare.py runs every row of it."""
+    assert len({row.slug for row in options.ROWS}) == len(options.ROWS)
+    assert options.table() in (ROOT / "engines/README.md").read_text(), "run tests/engine/options.py and paste it there"
