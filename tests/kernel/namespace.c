@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A namespace is detached from its controller, which stays: I/O to it fails,
+ * the exporter is not kept waiting, and its neighbour does not notice. DEV and
+ * DEV2 are namespaces of one controller; it is DEV2 that goes.
+ */
+#include "device.h"
+
+#include <sys/ioctl.h>
+#include <linux/nvme_ioctl.h>
+
+#define ATTACHMENT	0x15	/* admin command; 0 attaches, 1 detaches */
+
+static char controller[64];	/* nvme3 */
+static unsigned int nsid;
+
+static int attachment(unsigned int detach)
+{
+	static uint16_t list[2048] __attribute__((aligned(4096)));
+	char path[96];
+	struct nvme_admin_cmd cmd = {
+		.opcode = ATTACHMENT, .nsid = nsid, .cdw10 = detach, .addr = (uintptr_t)list, .data_len = sizeof(list),
+	};
+	int fd, ret;
+
+	list[0] = 1;
+	list[1] = atoi(get("/sys/class/nvme/%s/cntlid", controller));
+	snprintf(path, sizeof(path), "/dev/%s", controller);
+	fd = t_open(path, O_RDWR);
+	ret = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd);
+	close(fd);
+	if (ret)
+		return ret < 0 ? -errno : ret;
+	/* QEMU tells by an event; not to depend on it: */
+	return put("1", "/sys/class/nvme/%s/rescan_controller", controller);
+}
+
+static int detach(unsigned int round)
+{
+	(void)round;
+	return attachment(1);
+}
+
+static enum t_result await(bool there)
+{
+	double end = now() + 30;
+
+	while (!access(t_dev2, F_OK) != there) {
+		T_CHECK(now() < end, "%s is %s", t_dev2, there ? "not there" : "still there");
+		usleep(10000);
+	}
+	return T_PASS;
+}
+
+/* I/O to @path with a buffer of its own, right in every byte. */
+static enum t_result good(const char *path)
+{
+	struct load load = { .disk = NULL };
+	struct t_disk disk;
+	struct t_buf buf;
+
+	T_TRY(watched_init(&buf));
+	t_disk_init(&disk, path);
+	load.disk = &disk;
+	load.buf = &buf;
+	load.fd = t_open(path, O_RDWR | O_DIRECT);
+	t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, load.fd, 0), 1, "register");
+	T_IS(load_batch(&load, 1), 0, "I/O");
+	T_CHECK(load_is_right(&load, 1), "wrong data");
+	t_ring_exit(&load.ring);
+	close(load.fd);
+	t_disk_exit(&disk);
+	return watched_exit(&buf);
+}
+
+static enum t_result detached(bool busy)
+{
+	struct load load = { .ends = true };
+	struct event event = { .happen = detach, .rounds = 1 };
+	struct t_leaks leaks;
+	struct t_disk disk;
+	struct t_buf buf;
+	int error = 0;
+
+	T_TRY(t_leaks_init(&leaks));
+	T_TRY(watched_init(&buf));
+	t_disk_init(&disk, t_dev2);
+	load.disk = &disk;
+	load.buf = &buf;
+	load.fd = t_open(t_dev2, O_RDWR | O_DIRECT);
+	t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, load.fd, 0), 1, "register");
+	if (busy)
+		T_TRY(load_during(&load, &event, &error));
+	else
+		T_IS(detach(0), 0, "detach");
+	T_TRY(await(false));
+	T_CHECK(load_batch(&load, 1) < 0, "I/O to a detached namespace succeeded");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings after invalidation");
+	T_TRY(good(t_dev));
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	close(load.fd);
+	t_disk_exit(&disk);
+	T_TRY(watched_exit(&buf));
+	T_TRY(t_leaks_check(&leaks));
+	T_IS(attachment(0), 0, "attach");
+	T_TRY(await(true));
+	return good(t_dev2);
+}
+
+int main(int argc, char **argv)
+{
+	char link[PATH_MAX], path[PATH_MAX];
+
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 3);
+	if (!t_dev2)
+		t_die("no second namespace: name one as the second argument or in DEV2=");
+	snprintf(link, sizeof(link), "/sys/class/block/%s/device", disk_name(t_dev2));
+	snprintf(controller, sizeof(controller), "%s", disk_name(realpath(link, path) ?: "/?"));
+	nsid = atoi(get("/sys/class/block/%s/nsid", disk_name(t_dev2)));
+	t_report(good(t_dev2), "both namespaces of one controller");
+	t_report(detached(false), "detached when idle");
+	t_report(detached(true), "detached with I/O in flight");
+	return t_finish();
+}
