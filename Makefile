@@ -67,6 +67,9 @@ kernel-export: ## split its commits back into kernel/series and kernel/overlay
 kernel-check: ## round trip of the series, checkpatch over it
 	$(HARNESS) kernel-check $(KERNEL_FROM)
 
+harmless: ## code without the feature, sizes of structures, ordinary I/O: against the unpatched base (MODES=)
+	$(HARNESS) harmless $(KERNEL_FROM) $(FIO_FROM) $(call option,MODES,modes)
+
 engine: ## build fio, the engine and the guest's programs into build/
 	$(HARNESS) engine $(FIO_FROM)
 
@@ -90,5 +93,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check engine deb install uninstall clean help
+.PHONY: bench cost regress baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
 .DEFAULT_GOAL := help

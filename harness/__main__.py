@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, deps, fault, fio, guest, record, sources, suite
+from . import abi, bench, build, claims, columns, deps, fault, fio, guest, harmless, record, sources, suite
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -48,6 +48,13 @@ def kernel_check(args: argparse.Namespace) -> int:
     deps.install()
     base = str(sources.kernel(args.kernel_src).tree)
     return max(build.series(verb, "--base", base) for verb in ("check", "checkpatch"))
+
+
+def harmless_run(args: argparse.Namespace) -> int:
+    modes = chosen_modes(args.modes)
+    deps.install()
+    harmless.run(args.kernel_src, args.fio_src, modes)
+    return 0
 
 
 def engine(args: argparse.Namespace) -> int:
@@ -264,6 +271,9 @@ def parser() -> argparse.ArgumentParser:
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
+    verb("harmless", harmless_run, (kernel_source, fio_source),
+         help="what the series does to those who do not use it").add_argument(
+        "--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
     run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the series does to a kernel that does not use it: code with the feature compiled out, sizes of structures."""
+"""What the series does to those who do not use it.
+
+Their code with the feature compiled out, the sizes of structures, and the instructions of an ordinary I/O.
+"""
 
 import os
 import re
@@ -7,10 +10,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from . import build, progress, sources
+from . import build, cost, progress, sources
 from .fault import Fault
-from .paths import CACHE
+from .paths import BUILD, CACHE
 
 PLACES = ("block/", "io_uring/", "lib/iov_iter.o", "drivers/nvme/", "drivers/dma-buf/")
 STRUCTURES = ("bio", "bvec_iter", "iov_iter", "request", "request_queue", "queue_limits", "kiocb", "io_kiocb", "io_rsrc_node",
@@ -23,6 +27,14 @@ PROBE = """\
 #include <linux/uio.h>
 #include "io_uring/rsrc.h"
 """ + "".join(f"char size_of_{name}[sizeof(struct {name})];\n" for name in STRUCTURES)
+# Reads of a null disk that know nothing of dma-bufs.
+ORDINARY = (
+    ("READ", cost.Case("read-4k", "--bs 4k", 10000), "none"),
+    ("READ_FIXED", cost.Case("read-4k", "--bs 4k", 10000), "user"),
+    ("libaio", cost.Case("aio-4k", "--bs 4k --through aio", 10000), "none"),
+    ("buffered", cost.Case("buffered-4k", "--bs 4k --through buffered", 10000), "none"),
+)
+ROUNDS = 2
 CONSTANT = re.compile(r"0x[0-9a-f]+")
 
 
@@ -106,7 +118,23 @@ def compare(before: Path, after: Path) -> list[str]:
     return [f"{same} of {total} functions in {len(names)} objects are the same, instruction by instruction"] + text
 
 
-def run(named: str) -> None:
+def costs(kernel: Path, mode: str) -> list[list[float]]:
+    """Instructions per I/O of each of ORDINARY, in every round."""
+    todo = [(case, registration, number) for number in range(ROUNDS) for _, case, registration in ORDINARY]
+    keep = BUILD / "harmless" / f"{mode}-{kernel.name}"
+    found = [each["instructions_per_io"] for each in cost.boot(kernel, mode, todo, keep)]
+    return [found[index::len(ORDINARY)] for index in range(len(ORDINARY))]
+
+
+def ordinary(base: Path, ours: Path, mode: str) -> Iterator[str]:
+    """Median of the rounds; the band is how far the rounds of one kernel are apart."""
+    for (name, _, _), before, after in zip(ORDINARY, costs(base, mode), costs(ours, mode)):
+        old, new = median(before), median(after)
+        band = max(max(each) / min(each) - 1 for each in (before, after))
+        yield f"{name:<12}{mode:<13}{old:10,.1f}{new:10,.1f}{new - old:+9.1f}{new / old - 1:+9.2%}{band:9.2%}"
+
+
+def run(named: str, fio: str, modes: tuple[str, ...]) -> None:
     if subprocess.run(["objdump", "--version"], capture_output=True).returncode:
         raise Fault("there is no objdump: run `make deps`")
     source = sources.kernel(named)
@@ -118,3 +146,8 @@ def run(named: str) -> None:
     found = {name: sizes(directory) for name, directory in made.items()}
     for structure in STRUCTURES:
         print(f"{structure:<24}" + "".join(f"{found[name].get(structure, 0):>10}" for name in made))
+    build.engine(fio)
+    base, ours = build.kernel(named, "unpatched"), build.kernel(named)
+    print(f"\n{'4 KiB reads':<12}{'':<13}{'base':>10}{'this':>10}{'more':>9}{'':>9}{'band':>9}   (instructions per I/O)")
+    for mode in modes:
+        print("\n".join(ordinary(base, ours, mode)), flush=True)

@@ -2,7 +2,7 @@
 /*
  * iocost [OPTIONS] NULLDISK DATADISK: a stretch of I/O with nothing else in it.
  *
- * Verifies the path that it is going to use on DATADISK, byte by byte against
+ * Verifies io_uring's path that it is going to use on DATADISK, byte by byte against
  * plain O_DIRECT I/O; then runs COUNT I/Os on NULLDISK, 128 deep in batches of
  * 32 (or --depth, in batches of a quarter of it), between two marks for
  * harness/qemu/profile.c. What returns -EAGAIN is counted and sent again. Nothing
@@ -16,6 +16,7 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <liburing.h>
+#include <linux/aio_abi.h>
 #include <linux/dma-buf.h>
 #include <linux/io_uring/dmabuf.h>
 #include <linux/udmabuf.h>
@@ -38,9 +39,11 @@
 #define NR_CHECKS	16
 
 enum registration { NONE, USER, DMABUF };
+enum through { URING, AIO, BUFFERED };
 enum place { RANDOM, FIRST, LAST };
 
 static enum registration registration = DMABUF;
+static enum through through = URING;
 static enum place place = RANDOM;
 static size_t bs = 4096, size = 64 << 20;
 static unsigned long count = 10000, depth = MAX_DEPTH, batch, nr_again;
@@ -48,6 +51,7 @@ static bool writes, huge, scattered, iopoll;
 
 static struct io_uring ring;
 static unsigned char *memory;
+static int buffered;	/* NULLDISK through the page cache */
 static int dmabuf = -1, files[2];	/* NULLDISK, DATADISK: indices of registered files, slots of dma-bufs */
 
 static int choose(const char *word, const char *const *words, int n)
@@ -75,17 +79,20 @@ static size_t bytes(const char *text)
 
 static void parse(int argc, char **argv)
 {
-	static const char *const registrations[] = { "none", "user", "dmabuf" }, *const places[] = { "random", "first", "last" };
+	static const char *const registrations[] = { "none", "user", "dmabuf" }, *const places[] = { "random", "first", "last" },
+			*const throughs[] = { "uring", "aio", "buffered" };
 	static const struct option options[] = {
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
 		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
-		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' }, { }
+		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' },
+		{ "through", 1, NULL, 't' }, { }
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'r': registration = choose(optarg, registrations, 3); break;
+		case 't': through = choose(optarg, throughs, 3); break;
 		case 'p': place = choose(optarg, places, 3); break;
 		case 'b': bs = bytes(optarg); break;
 		case 's': size = bytes(optarg); break;
@@ -98,6 +105,8 @@ static void parse(int argc, char **argv)
 		default: exit(2);
 		}
 	}
+	if (through != URING && (registration != NONE || writes))
+		errx(2, "--through aio and buffered are for reads with --registration none");
 	if (!depth || depth > MAX_DEPTH)
 		errx(2, "--depth is 1 to %d", MAX_DEPTH);
 	batch = depth < 4 ? 1 : depth / 4;
@@ -211,6 +220,7 @@ static void set_up(char **disks)
 		if (files[i] < 0)
 			err(1, "%s", disks[i]);
 	}
+	buffered = open(disks[0], O_RDONLY);
 	ret = io_uring_queue_init_params(MAX_DEPTH, &ring, &params);
 	if (!ret)
 		ret = io_uring_register_files(&ring, files, 2);
@@ -324,11 +334,57 @@ static bool completed(const struct io_uring_cqe *cqe)
 	return false;
 }
 
+/* As programs without io_uring do. */
+static void stretch_aio(unsigned long ios)
+{
+	struct iocb iocbs[MAX_DEPTH], *list[MAX_DEPTH];
+	struct io_event events[MAX_DEPTH];
+	static aio_context_t context;
+	unsigned long done = 0;
+
+	if (!context && syscall(__NR_io_setup, MAX_DEPTH, &context))
+		err(1, "io_setup");
+	while (done < ios) {
+		long n = ios - done < depth ? ios - done : depth, got = 0;
+
+		for (long i = 0; i < n; i++) {
+			iocbs[i] = (struct iocb){
+				.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = files[0], .aio_nbytes = bs,
+				.aio_buf = (uintptr_t)memory + offset_of(done + i),
+				.aio_offset = ((done + i) * 2654435761u) % (DISK_BYTES / bs) * bs,
+			};
+			list[i] = &iocbs[i];
+		}
+		if (syscall(__NR_io_submit, context, n, list) != n)
+			err(1, "io_submit");
+		while (got < n)
+			got += syscall(__NR_io_getevents, context, n - got, n - got, events + got, NULL);
+		for (long i = 0; i < n; i++)
+			if (events[i].res != (long long)bs)
+				errx(1, "an I/O returned %lld", (long long)events[i].res);
+		done += n;
+	}
+}
+
+/* From start to end through the page cache, going on where the last one ended. */
+static void stretch_buffered(unsigned long ios)
+{
+	static uint64_t pos;
+
+	for (unsigned long i = 0; i < ios; i++, pos += bs)
+		if (pread(buffered, memory + offset_of(i), bs, pos) != (ssize_t)bs)
+			err(1, "pread");
+}
+
 static void stretch(unsigned long ios)
 {
 	unsigned long sent = 0, done = 0;
 	struct io_uring_cqe *cqes[MAX_DEPTH];
 
+	if (through == AIO)
+		return stretch_aio(ios);
+	if (through == BUFFERED)
+		return stretch_buffered(ios);
 	while (done < ios) {
 		while (sent < ios && sent - done <= depth - batch) {
 			for (unsigned int i = 0; i < batch && sent < ios; i++, sent++)
