@@ -9,8 +9,10 @@ import errno
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -262,6 +264,43 @@ def test_failing_step(fio, tmp_path, thread, deny, sentence):
     """Initialisation that fails at any step says why, leaves nothing and crashes nothing."""
     (tmp_path / "f").write_bytes(bytes(4 << 20))
     refused(fio(*JOB, "--filename=f", "--registration=user", f"--thread={thread}", deny=deny), sentence)
+
+
+@pytest.mark.parametrize("thread", ["0", "1"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_signal_in_mid_run(fio_src, engine, io_uring, tmp_path, number, thread):
+    """fio ends with its 128, its JSON is whole, each job has reported and no process is left."""
+    with subprocess.Popen([fio_src / "fio", f"--ioengine=external:{engine}", *JOB, "--filename=f", "--registration=user",
+                           "--numjobs=2", f"--thread={thread}", "--time_based", "--runtime=60", "--output-format=json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+                          start_new_session=True) as run:
+        time.sleep(2)
+        assert run.poll() is None
+        run.send_signal(number)
+        out, err = run.communicate(timeout=20)
+    assert run.returncode == 128
+    jobs = json.loads(out[out.index("{"):])["jobs"]
+    assert [(job["error"], job["read"]["total_ios"] > 0) for job in jobs] == [(0, True)] * 2
+    assert err.count("dmabuf: job=job ") == 2
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)
+
+
+def test_sanitizers(fio_src, io_uring, tmp_path):
+    """The engine built with ASan and UBSan in a stock fio: I/O, and a step that fails."""
+    subprocess.run([*MAKE, f"FIO_SRC={fio_src}", f"O={tmp_path}/so", "CFLAGS=-O1 -g -fsanitize=address,undefined"],
+                   check=True)
+    libraries = [subprocess.run(["cc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+                 for name in ("libasan.so", "libubsan.so")]
+    # fio itself frees not all that it has
+    env = os.environ | {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    for more, status in ((("--verify=crc32c", "--rw=randrw", "--cmdprio_percentage=20", "--force_async=3"), 0),
+                         (("--numjobs=2", "--thread=1", "--nrfiles=3"), 0), (("--iodepth=20000",), 1)):
+        done = subprocess.run([fio_src / "fio", f"--ioengine=external:{tmp_path}/so/dmabuf.so", *JOB,
+                               *(() if "--nrfiles=3" in more else ("--filename=f",)), "--size=1m", "--registration=user",
+                               *more], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
+        assert (done.returncode != 0) == status, done.stderr
+        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
 
 
 # --- the fio it was built for ---
