@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def costed(self) -> bool:
-        return self.cost_rounds > 0 and self.column.cpus == 1
+        return self.cost_rounds > 0 and self.column.icount
 
     def disks(self, name: str) -> list[str]:
         """What one job runs over: $NAME, $NAME2, ..."""
@@ -155,8 +155,9 @@ def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios
     """Pauses after every `ios` I/Os: what lies between the first two is what counts."""
     name = f"$RESULTS/{kind}.{job.name}.{registration}.{number}"
     disks = ":".join(plan.disks("NULLDEV"))
+    pause = "100ms" if plan.costed else "500ms"  # by the wall clock, the meter may come late
     return shell(job.name, f"{name}.fio.json", registration,
-                 f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=100ms --thinktime_blocks={ios}", disks,
+                 f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime={pause} --thinktime_blocks={ios}", disks,
                  f"meter {name}.json {disks} {kind}")
 
 
