@@ -12,9 +12,10 @@ KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
 FIO_FROM = $(call option,FIO_SRC,fio-src)
 IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
 
-bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=)
+bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=; TARGET=host DEV= DESTRUCTIVE=1)
 	$(HARNESS) bench $(if $(filter short sweep,$(BENCH)),--$(BENCH)) $(call option,JOBS,jobs) $(call option,MODES,modes) \
-	  $(call option,REGISTRATIONS,registrations) $(call option,COLUMNS,columns) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
+	  $(call option,REGISTRATIONS,registrations) $(call option,COLUMNS,columns) $(call option,BASE,base) \
+	  $(call option,TARGET,target) $(call option,DEV,dev) $(call flag,DESTRUCTIVE,destructive) $(IMAGE) $(FIO_FROM)
 
 cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
 	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)

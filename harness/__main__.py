@@ -121,12 +121,34 @@ def bench_run(args: argparse.Namespace) -> int:
                         ("columns", columns.COLUMNS)):
         if unknown := set(chosen.get(name, ())) - set(known):
             raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
+    if args.target == "host":
+        return bench_host(args, chosen)
+    if args.dev or args.destructive:
+        raise fault.Fault("DEV= and DESTRUCTIVE= are for TARGET=host: a guest has its own disks")
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
     plan = bench.SHORT if args.short else bench.SWEEP if args.sweep else bench.Plan()
     names = chosen.pop("columns", (columns.DEFAULT.name,))
     return 0 if compare_columns(dataclasses.replace(plan, **chosen), [columns.COLUMNS[name] for name in names], bzimage,
                                 unpatched(args.base)) else 1
+
+
+def bench_host(args: argparse.Namespace, chosen: dict[str, tuple[str, ...]]) -> int:
+    """Installs and builds nothing; draws only if what that needs is there."""
+    from . import host
+
+    if "columns" in chosen or args.kernel or args.base or args.sweep:
+        raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
+    if "jobs" not in chosen:
+        chosen["jobs"] = tuple(name for name, job in bench.JOBS.items() if args.destructive or not job.writes)
+    plan = dataclasses.replace(bench.SHORT if args.short else bench.Plan(runtime_ms=5000), **chosen)
+    run, result = host.measure(plan, args.dev, args.destructive)
+    try:
+        print(f"\n{show(result, run)}")
+    except ImportError as error:
+        print(f"host: nothing drawn, as {error.name} is not installed: `make plot RUN={run}` where it is")
+    print(f"records: {run}")
+    return 0 if all(claim.holds for claim in claims.claims(result)) else 1
 
 
 def compare_columns(plan: bench.Plan, chosen: list[columns.Column], bzimage: Path, base: Path | None) -> bool:
@@ -301,6 +323,10 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
     measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
 
+    measure.add_argument("--target", choices=("guest", "host"), default="guest",
+                         help="host: the running kernel and the disk named by --dev (default %(default)s)")
+    measure.add_argument("--dev", default="", metavar="/dev/nvmeXnY", help="the disk of --target host")
+    measure.add_argument("--destructive", action="store_true", help="jobs that write may destroy what is on it")
     measure.add_argument("--columns", default="", metavar="'COLUMN ...'",
                          help=f"machines, a run each, of {' '.join(columns.COLUMNS)} (default: {columns.DEFAULT.name})")
     measure.add_argument("--base", default="", metavar="BZIMAGE",

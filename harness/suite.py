@@ -2,6 +2,7 @@
 """The whole test suite, cheapest first, with one count at the end."""
 
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, guest, progress, sources
+from . import build, guest, host, progress, sources
 from .fault import Fault
 from .modes import MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
@@ -34,6 +35,16 @@ class Boot:
     append: str = ""
     qemu_extra: str = ""
     timeout: float = 1200
+    files: Callable[[], dict[str, Path | bytes]] = dict
+
+
+def host_files() -> dict[str, Path | bytes]:
+    """Python and the harness, for a guest that is the machine of `bench --target host`."""
+    python = Path(f"/usr/lib/python{sys.version_info.major}.{sys.version_info.minor}")
+    trees = {"/usr/bin/python3": Path("/usr/bin/python3"), str(python): python, "/p/harness": ROOT / "harness",
+             "/p/jobs": ROOT / "jobs", "/p/host.sh": ROOT / "tests/harness/host.sh"}
+    trees |= {f"/p/build/{name}": BUILD / name for name in host.NEEDED}
+    return guest.user_files(" ".join(shlex.quote(f"{path}={place}") for place, path in trees.items()))
 
 
 # One controller with two namespaces, of 512-byte and of 4 KiB blocks, that can be detached.
@@ -57,7 +68,8 @@ def slow(name: str, mode: Mode, variant: str) -> Boot:
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR))
+         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR),
+         Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 ENGINE_BOOTS = (
     *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
       for mode in MODES.values()),
@@ -123,7 +135,7 @@ def guest_tests(boot: Boot, kernel: Path) -> Tally:
     try:
         with (keep / "out.txt").open("wb") as out:
             spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.command, memory="4G", timeout=boot.timeout,
-                              append=boot.append, qemu_extra=boot.qemu_extra, provoked=PROVOKED)
+                              append=boot.append, qemu_extra=boot.qemu_extra, provoked=PROVOKED, files=boot.files())
             broken = guest.boot(spec, out, keep).status != 0
     except Fault as fault:
         broken = True
