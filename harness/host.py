@@ -298,8 +298,9 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     if writers and not destructive:
         raise Fault(f"{' '.join(writers)} would destroy what is on DEV={path}: say DESTRUCTIVE=1 if that may be")
     cpu = cpu_for(disk)
-    plan = dataclasses.replace(plan, read_only=not destructive,
-                               column=Column("host", "this machine", icount=False, options="" if destructive else "--readonly"))
+    iommu = "vtd" if list(SYS.glob("class/iommu/dmar*")) else "amd"  # for which there is a tracepoint of flushes
+    plan = dataclasses.replace(plan, read_only=not destructive, column=Column(
+        "host", "this machine", iommu=iommu, icount=False, options="" if destructive else "--readonly"))
     run = bench.RESULTS / f"{datetime.datetime.now():%Y-%m-%d-host-%H%M%S}"
     modes = [MODES[name] for name in plan.modes]
     with borrowed(disk, cpu):

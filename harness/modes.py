@@ -17,6 +17,7 @@ class Iommu:
     text: str
     device: tuple[str, ...]
     args: tuple[str, ...]
+    flushes: bool = False  # is there a tracepoint for its invalidations?
     lacks: dict[str, str] = field(default_factory=dict)  # mode -> why it is another one in the guest
 
 
@@ -44,9 +45,9 @@ IOMMUS = {
     iommu.name: iommu
     for iommu in (
         Iommu("vtd", "VT-d", ("-device", "intel-iommu,intremap=on,caching-mode=off,aw-bits=48"),
-              ("intel_iommu=on",)),
+              ("intel_iommu=on",), flushes=True),
         Iommu("amd", "AMD-Vi", ("-device", "amd-iommu"), (),
-              {"lazy": "QEMU's AMD-Vi says that it caches absent entries, so Linux makes lazy strict"}),
+              lacks={"lazy": "QEMU's AMD-Vi says that it caches absent entries, so Linux makes lazy strict"}),
         Iommu("virtio", "virtio-iommu", ("-device", "virtio-iommu-pci"), ()),
     )
 }

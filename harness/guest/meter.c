@@ -265,7 +265,8 @@ int main(int argc, char **argv)
 	}
 	status = watch(pid, &seen);
 	if (!status && (!seen.end.wall_ns || !seen.second.wall_ns))
-		errx(240, "%s did not pause twice for %d ms and more", argv[4], 3 * SAMPLE_NS / 1000000);
+		errx(240, "%s did not pause twice for %d ms and more, but %s", argv[4], 3 * SAMPLE_NS / 1000000,
+		     seen.end.wall_ns ? "once" : "never");
 	if (filler)
 		kill(filler, SIGKILL);
 	report(out, &seen, requests(&busy) - before);

@@ -80,6 +80,15 @@ def test_operations_are_per_io_not_per_request(boot):
     assert row["bytes_per_command"] == 2048
 
 
+def test_the_flushes_of_another_model_are_none(boot):
+    run, plan = boot
+    events = run / "boots/cost-strict/events.randread-4k.user.1.json"
+    events.write_text(json.dumps(json.loads(events.read_text()) | {"flush": 0}))
+    assert bench.operation_rows(run, plan)[0]["flush_per_io"] == 0
+    row, = bench.operation_rows(run, dataclasses.replace(plan, column=columns.COLUMNS["amd"]))
+    assert row["flush_per_io"] is None and row["map_per_io"] == 2
+
+
 def test_a_mode_without_verified_data_is_refused(boot):
     run, plan = boot
     (run / "boots/cost-strict/boot.json").write_text(json.dumps({"mode": "strict", "verified": [], "accel": "tcg"}))
