@@ -3,6 +3,7 @@
 
 import argparse
 import dataclasses
+import errno
 import signal
 import sys
 import tempfile
@@ -65,6 +66,8 @@ def engine(args: argparse.Namespace) -> int:
 
 def chosen_kernel(args: argparse.Namespace) -> Path:
     """The bzImage named by --kernel, or ours, built if need be."""
+    if args.kernel and not Path(args.kernel).is_file():
+        raise fault.Fault(f"there is no kernel {args.kernel}: name a bzImage with KERNEL=, or leave it out for ours")
     deps.install()
     return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src)
 
@@ -125,12 +128,12 @@ def bench_run(args: argparse.Namespace) -> int:
         return bench_host(args, chosen)
     if args.dev or args.destructive:
         raise fault.Fault("DEV= and DESTRUCTIVE= are for TARGET=host: a guest has its own disks")
-    bzimage = chosen_kernel(args)
+    base, bzimage = unpatched(args.base), chosen_kernel(args)
     build.engine(args.fio_src)
     plan = bench.SHORT if args.short else bench.SWEEP if args.sweep else bench.Plan()
     names = chosen.pop("columns", (columns.DEFAULT.name,))
     return 0 if compare_columns(dataclasses.replace(plan, **chosen), [columns.COLUMNS[name] for name in names], bzimage,
-                                unpatched(args.base)) else 1
+                                base) else 1
 
 
 def bench_host(args: argparse.Namespace, chosen: dict[str, tuple[str, ...]]) -> int:
@@ -378,7 +381,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        print(f"harness: {error}" + (f": make room in {tempfile.gettempdir()}, or name another place with TMPDIR=, "
+                                     "and in the cache and results/" if full else ""), file=sys.stderr)
         return fault.Fault.status
 
 

@@ -96,6 +96,13 @@ def disks(spec: Spec) -> dict[str, str]:
     return DISKS | {f"NULLDEV{number}": f"null{number}" for number in range(2, spec.nulls + 1)}
 
 
+def split(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Fault(f"{name}={text} does not end as it began ({error}): close what it opens") from error
+
+
 def is_size(disk: str) -> bool:
     return re.fullmatch(r"\d+[KMGT]", disk) is not None
 
@@ -136,7 +143,7 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     for name in disks(spec).values():
         argv += blockdev(spec, name, run)
         argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}{block}"]
-    return argv + shlex.split(spec.qemu_extra)
+    return argv + split("QEMU_EXTRA", spec.qemu_extra)
 
 
 def base_files() -> dict[str, Path | bytes]:
@@ -154,7 +161,7 @@ def base_files() -> dict[str, Path | bytes]:
 def user_files(words: str) -> dict[str, Path | bytes]:
     """'HOST[=GUEST] ...' to a mapping; a directory brings what is in it."""
     files: dict[str, Path | bytes] = {}
-    for word in shlex.split(words):
+    for word in split("FILES", words):
         host, _, target = word.partition("=")
         source, place = Path(host), target or f"/root/{Path(host).name}"
         if not source.exists():
@@ -178,7 +185,9 @@ def prepare(spec: Spec, run: Path) -> None:
         raise Fault("there is no command to run: say CMD='...'")
     if not spec.kernel.is_file():
         raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
-    if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).exists()):
+    if spec.cpus < 1 or spec.timeout <= 0:
+        raise Fault("SMP= and TIMEOUT= must be above 0")
+    if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).is_file() or Path(spec.disk).is_block_device()):
         raise Fault(f"DISK={spec.disk} is neither null, a size such as 512M, nor an existing image")
     if not shutil.which(QEMU) or not Path("/bin/busybox").exists():
         raise Fault("QEMU or busybox is missing: run `make deps`")
@@ -231,7 +240,8 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
     observed = tuple(value for key, value in words if key == "mode")
     status = next((int(value) for key, value in words if key == "exit"), None)
     if returncode and not console:
-        raise Fault(f"QEMU did not start: {(run / 'stderr').read_text().strip()}")
+        raise Fault(f"QEMU did not start: {' '.join((run / 'stderr').read_text().split())}: "
+                    "look at KERNEL=, MEM=, SMP= and QEMU_EXTRA=")
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
                         f"{', '.join(observed)}: {spec.iommu.lacks.get(spec.mode.name, 'look for IOMMU lines in its log')}")

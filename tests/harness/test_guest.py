@@ -89,6 +89,9 @@ def test_variables_name_disks_by_serial():
     ({"kernel": Path("/nonexistent")}, "KERNEL="),
     ({"disk": "/nonexistent"}, "DISK="),
     ({"disk": "12"}, "DISK="),
+    ({"disk": "/etc"}, "DISK="),
+    ({"cpus": 0}, "SMP="),
+    ({"timeout": -1.0}, "TIMEOUT="),
 ))
 def test_bad_input_is_one_sentence(tmp_path, changes, says):
     kernel = tmp_path / "bzImage"
@@ -106,7 +109,7 @@ def test_files_have_places(tmp_path):
         "/root/d/e/f": tmp_path / "d/e/f", "/opt/h": tmp_path / "g"}
 
 
-@pytest.mark.parametrize("words", ("/nonexistent", "/etc/hostname=here"))
+@pytest.mark.parametrize("words", ("/nonexistent", "/etc/hostname=here", "'open"))
 def test_bad_files(words):
     with pytest.raises(Fault, match="FILES"):
         guest.user_files(words)
@@ -175,3 +178,16 @@ def test_further_disks_and_other_blocks():
     disks = [word for word in words if word.startswith("nvme,")]
     assert len(disks) == 4 and all("logical_block_size=4096" in word for word in disks)
     assert b"NULLDEV2=null2" in guest.environment(dataclasses.replace(SPEC, nulls=2))
+
+
+def test_an_open_quote_is_named():
+    with pytest.raises(Fault, match="QEMU_EXTRA='x"):
+        argv(qemu_extra="'x")
+
+
+def test_what_qemu_says_is_one_line(tmp_path):
+    for left, content in (("status", ""), ("console", ""), ("stderr", "qemu: -m abc\nOptional suffix k\n")):
+        (tmp_path / left).write_text(content)
+    with pytest.raises(Fault, match="QEMU did not start: qemu: -m abc Optional suffix k: look at .*MEM=") as caught:
+        guest.judge(SPEC, tmp_path, True, 1)
+    assert "\n" not in str(caught.value)

@@ -39,6 +39,16 @@ def harness(*words):
     ("guest-run", "--kernel=/nonexistent", "true"),
     ("bench", "--jobs=nothing"),
     ("bench", "--registrations=user magic"),
+    ("bench", "--columns=vtd magic"),
+    ("bench", "--columns=unpatched", "--base=/nonexistent"),
+    ("bench", "--kernel=/nonexistent"),
+    ("bench", "--target=host"),
+    ("bench", "--target=host", "--dev=/dev/null"),
+    ("bench", "--target=host", "--dev=/dev/null", "--columns=amd"),
+    ("bench", "--dev=/dev/nvme0n1"),
+    ("guest-run", "--iommu=magic", "true"),
+    ("guest-run", "--timeout=soon", "true"),
+    ("guest-run", "--files='open", "true"),
     ("plot", "/nonexistent"),
     ("nonsense",),
 ))
@@ -77,3 +87,14 @@ def test_nothing_outlives_make(tmp_path):
     while Path(f"/proc/{qemu}").exists():
         assert time.monotonic() < deadline, "QEMU outlived make"
         time.sleep(0.05)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    """A file system of one page."""
+    script = (f"mount -t tmpfs -o size=4k tmpfs {tmp_path} && "
+              f"TMPDIR={tmp_path} {sys.executable} -m harness guest-run --kernel=/etc/hostname true")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    assert done.returncode == 240
+    assert "No space left on device: make room in " in done.stderr.splitlines()[-1]
