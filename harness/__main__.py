@@ -73,8 +73,9 @@ def chosen_kernel(args: argparse.Namespace) -> Path:
 
 
 def guest_run(args: argparse.Namespace) -> int:
+    files = guest.user_files(args.files)  # bad words before a build
     spec = guest.Spec(kernel=chosen_kernel(args), mode=(MODES | MORE_MODES)[args.mode], command=args.command,
-                      files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
+                      files=files, disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
                       qemu_extra=args.qemu_extra, iommu=IOMMUS[args.iommu])
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
