@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <linux/dma-buf.h>
 
@@ -42,20 +44,29 @@ static int reserve(struct buffers *bs, size_t size, struct error *e)
 	return 0;
 }
 
+static void buffer_free(struct buffer *b)
+{
+	if (b->dmabuf >= 0)
+		close(b->dmabuf);
+	if (b->memory >= 0)
+		close(b->memory);
+}
+
 void buffers_put(struct buffers *bs)
 {
 	for (unsigned int i = 0; i < bs->nr; i++)
-		bs->source->free(&bs->v[i]);
+		buffer_free(&bs->v[i]);
 	free(bs->v);
 	if (bs->reserved)
 		munmap(bs->reserved, bs->reserved_size);
 	memset(bs, 0, sizeof(*bs));
 }
 
-int buffers_get(struct buffers *bs, const struct source_ops *source, size_t page,
-		size_t unit, size_t size, size_t part, struct error *e)
+int buffers_get(struct buffers *bs, const struct source_ops *source,
+		const struct source_args *args, size_t unit,
+		size_t size, size_t part, struct error *e)
 {
-	size_t max = source->max_size(), step;
+	size_t max = source->max_size(), page = args->page, step;
 	int ret;
 
 	memset(bs, 0, sizeof(*bs));
@@ -88,7 +99,7 @@ int buffers_get(struct buffers *bs, const struct source_ops *source, size_t page
 		b->size = size - at < bs->part ? size - at : bs->part;
 		b->memory = -1;
 		b->dmabuf = -1;
-		ret = source->alloc(b, page, e);
+		ret = source->alloc(b, args, e);
 		if (ret)
 			goto err_put;
 	}
@@ -103,9 +114,59 @@ int buffers_export(struct buffers *bs, struct error *e)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; i < bs->nr && !ret; i++)
-		ret = bs->source->export(&bs->v[i], e);
+	for (unsigned int i = 0; i < bs->nr && !ret; i++) {
+		struct buffer *b = &bs->v[i];
+
+		if (bs->source->export)
+			ret = bs->source->export(b, e);
+		if (!ret && !b->exporter[0])
+			buffer_ask_exporter(b, b->dmabuf);
+	}
 	return ret;
+}
+
+int buffer_map(struct buffer *b, struct error *e)
+{
+	if (mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, b->dmabuf, 0) == MAP_FAILED)
+		return error_set(e, errno, "the CPU cannot map the dma-buf (%s): fio has to fill and compare it, use memory that can be mapped",
+				 strerror(errno));
+	return 0;
+}
+
+bool buffer_ask_exporter(struct buffer *b, int fd)
+{
+	char path[48], line[128];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "exp_name: %31s", b->exporter) == 1;
+	fclose(f);
+	return found;
+}
+
+const char *buffer_place(const struct buffer *b)
+{
+	static const struct { const char *exporter, *place; } places[] = {
+		{ "udmabuf", "system" },
+		{ "system", "system" },			/* dma-heaps */
+		{ "default_cma_region", "system" },
+		{ "reserved", "system" },
+		{ "vgem", "system" },			/* DRM drivers on shmem */
+		{ "vkms", "system" },
+		{ "virtio_gpu", "system" },
+		{ "vfio_pci_core", "peer-to-peer" },
+	};
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (!strcmp(b->exporter, places[i].exporter))
+			return places[i].place;
+	return "unknown";
 }
 
 static int cpu_sync(const struct buffer *b, __u64 flags)

@@ -16,22 +16,39 @@ struct buffer {
 	size_t size;
 	int memory;		/* the source's own descriptor, -1: none */
 	int dmabuf;		/* -1 until exported */
+	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
+};
+
+/* What a user says about the memory; each source reads what concerns it. */
+struct source_args {
+	size_t page;
+	bool thp;		/* small pages that the kernel may join to one of @page */
+	const char *heap;
+	const char *drm_node;
+	const char *vfio_device;
+	unsigned int vfio_region;
+	const char *socket;	/* that gives a dma-buf away, NULL: @fd is one */
+	int fd;
 };
 
 /* Where memory comes from. Each source is a file of its own. */
 struct source_ops {
 	const char *name;
+	bool pinnable;		/* ordinary pages, which I/O on addresses can take too */
+	bool single;		/* one dma-buf for a job, its size given */
 	/* the most bytes that one dma-buf of this source may have */
 	size_t (*max_size)(void);
-	/* map b->size bytes, in pages of @page bytes, at b->addr */
-	int (*alloc)(struct buffer *b, size_t page, struct error *e);
-	/* set b->dmabuf to a dma-buf of exactly that memory */
+	/* map b->size bytes at b->addr */
+	int (*alloc)(struct buffer *b, const struct source_args *args, struct error *e);
+	/* set b->dmabuf to a dma-buf of that memory; NULL: ->alloc did */
 	int (*export)(struct buffer *b, struct error *e);
-	/* undo both; takes a buffer that has neither */
-	void (*free)(struct buffer *b);
 };
 
 extern const struct source_ops source_udmabuf;
+extern const struct source_ops source_heap;
+extern const struct source_ops source_drm;
+extern const struct source_ops source_vfio;
+extern const struct source_ops source_fd;
 
 struct buffers {
 	const struct source_ops *source;
@@ -49,8 +66,9 @@ struct buffers {
  * no unit lies in two of them. @part bounds the size of one, 0: the source does.
  * Undo with buffers_put(), which takes a zeroed or half-made *bs as well.
  */
-int buffers_get(struct buffers *bs, const struct source_ops *source, size_t page,
-		size_t unit, size_t size, size_t part, struct error *e);
+int buffers_get(struct buffers *bs, const struct source_ops *source,
+		const struct source_args *args, size_t unit,
+		size_t size, size_t part, struct error *e);
 void buffers_put(struct buffers *bs);
 
 /* Make a dma-buf of each. */
@@ -60,6 +78,14 @@ static inline struct buffer *buffers_find(struct buffers *bs, const void *addr)
 {
 	return &bs->v[((const char *)addr - (char *)bs->addr) / bs->part];
 }
+
+/* Map a dma-buf at b->addr, for sources whose dma-bufs the CPU maps. */
+int buffer_map(struct buffer *b, struct error *e);
+
+/* Name who made the dma-buf, in b->exporter. false: @fd is no dma-buf. */
+bool buffer_ask_exporter(struct buffer *b, int fd);
+/* "system", "peer-to-peer" (in a device), or "unknown" */
+const char *buffer_place(const struct buffer *b);
 
 /* The CPU starts, or has finished, to touch an exported buffer. 0 or -errno. */
 int buffer_cpu_begin(const struct buffer *b);

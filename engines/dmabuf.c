@@ -24,11 +24,18 @@
 
 enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
 enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
-enum source { SOURCE_UDMABUF };
+enum source { SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
 
 static const struct source_ops *const sources[] = {
 	[SOURCE_UDMABUF] = &source_udmabuf,
+	[SOURCE_HEAP] = &source_heap,
+	[SOURCE_DRM] = &source_drm,
+	[SOURCE_VFIO] = &source_vfio,
+	[SOURCE_FD] = &source_fd,
 };
+
+#define PAGES_2M	(2 << 20)
+#define PAGES_THP	(PAGES_2M | 1)	/* told apart from hugetlb by a bit */
 
 static const char *const registration_names[] = { "none", "user", "dmabuf" };
 
@@ -37,6 +44,12 @@ struct options {
 	unsigned int registration;
 	unsigned int source;
 	unsigned int page_size;
+	char *heap;
+	char *drm_node;
+	char *vfio_device;
+	unsigned int vfio_region;
+	int dmabuf_fd;
+	char *dmabuf_socket;
 	unsigned int dmabuf_size;
 	unsigned int cpu_sync;
 	unsigned int registerfiles;
@@ -335,6 +348,24 @@ static char *dmabuf_errdetails(struct io_u *io_u)
 }
 #endif
 
+/* Refuse what a source cannot be asked for. */
+static int refuse_source(struct thread_data *td, const struct options *o)
+{
+	const struct source_ops *source = sources[o->source];
+
+	if (!source->pinnable && o->registration != REGISTER_DMABUF)
+		return refuse(td, EINVAL, "the kernel cannot pin memory of source=%s, only import it: use registration=dmabuf, or source=udmabuf",
+			      source->name);
+	if (!source->pinnable && o->page_size != 4096)
+		return refuse(td, EINVAL, "source=%s has pages of its own: pages= goes with source=udmabuf", source->name);
+	if (source->single && o->dmabuf_size)
+		return refuse(td, EINVAL, "source=%s is one dma-buf for each job: leave out dmabuf_size", source->name);
+	if (o->source == SOURCE_FD && !o->dmabuf_socket && td->o.numjobs > 1)
+		return refuse(td, EINVAL, "%u jobs would share the memory of one dma-buf: use dmabuf_socket, which gives each its own",
+			      td->o.numjobs);
+	return 0;
+}
+
 /* ->init: in the job's thread, before there is memory. Refuse what cannot work. */
 static int dmabuf_init(struct thread_data *td)
 {
@@ -343,6 +374,8 @@ static int dmabuf_init(struct thread_data *td)
 	struct fio_file *f;
 	unsigned int i;
 
+	if (refuse_source(td, o))
+		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
 	if (o->registration == REGISTER_DMABUF) {
@@ -371,11 +404,21 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 {
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
+	struct source_args args = {
+		.page = o->page_size & ~1u,
+		.thp = o->page_size == PAGES_THP,
+		.heap = o->heap,
+		.drm_node = o->drm_node,
+		.vfio_device = o->vfio_device,
+		.vfio_region = o->vfio_region,
+		.socket = o->dmabuf_socket,
+		.fd = o->dmabuf_fd,
+	};
 	size_t bs = td_max_bs(td);
 	struct error e;
 	int ret;
 
-	ret = buffers_get(&job->buffers, sources[o->source], o->page_size, bs,
+	ret = buffers_get(&job->buffers, sources[o->source], &args, bs,
 			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
 	if (ret)
 		return refuse(td, -ret, "%s", e.text);
@@ -493,7 +536,12 @@ static bool is_multipath_head(int fd)
 static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int file, int err)
 {
 	const char *name = td->files[file]->file_name;
+	const struct buffer *b = &job->buffers.v[0];
 
+	if ((err == EINVAL || err == EOPNOTSUPP || err == EREMOTEIO) &&
+	    !strcmp(buffer_place(b), "peer-to-peer"))
+		return refuse(td, err, "%s cannot reach memory of %s peer-to-peer (%s): put both below one PCIe switch or a host bridge that the kernel trusts (CONFIG_PCI_P2PDMA), and use a driver that takes dma-bufs",
+			      name, b->exporter, strerror(err));
 	switch (err) {
 	case EOPNOTSUPP:
 		if (is_multipath_head(job->fds[file]))
@@ -673,13 +721,15 @@ static void report(const struct thread_data *td, const struct job *job)
 		[REGISTER_USER] = td->o.iodepth,
 		[REGISTER_DMABUF] = bs->nr * job->nr_files,
 	};
+	bool dmabuf = o->registration == REGISTER_DMABUF && bs->nr;
 	size_t bytes = 0;
 	unsigned int i;
 
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
-	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
+	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
 		td->o.name, registration_names[o->registration], sources[o->source]->name,
+		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
 		bs->page, bs->nr, bytes, registrations[o->registration],
 		(unsigned long long)job->export_us, (unsigned long long)job->register_us, job->cpu_sync,
 		(unsigned long long)job->ring.reissued);
@@ -757,11 +807,19 @@ static struct fio_option options[] = {
 		ENGINE_OPTION("source", "Buffer source"),
 		.type	= FIO_OPT_STR,
 		.off1	= offsetof(struct options, source),
-		.help	= "Where the memory comes from, with any registration",
+		.help	= "Where the memory comes from",
 		.def	= "udmabuf",
 		.posval	= {
 			{ .ival = "udmabuf", .oval = SOURCE_UDMABUF,
 			  .help = "System memory: a memfd, exported by /dev/udmabuf" },
+			{ .ival = "heap", .oval = SOURCE_HEAP,
+			  .help = "A dma-heap: heap=" },
+			{ .ival = "drm", .oval = SOURCE_DRM,
+			  .help = "A buffer of a DRM device: drm_node=" },
+			{ .ival = "vfio", .oval = SOURCE_VFIO,
+			  .help = "A BAR of a PCI device: vfio_device= and vfio_region=" },
+			{ .ival = "fd", .oval = SOURCE_FD,
+			  .help = "A dma-buf handed over: dmabuf_fd= or dmabuf_socket=" },
 		},
 	},
 	{
@@ -773,9 +831,52 @@ static struct fio_option options[] = {
 		.posval	= {
 			{ .ival = "4k", .oval = 4096,
 			  .help = "Small pages" },
-			{ .ival = "2m", .oval = 2 << 20,
+			{ .ival = "2m", .oval = PAGES_2M,
 			  .help = "Huge pages (hugetlb, see /proc/sys/vm/nr_hugepages)" },
+			{ .ival = "thp", .oval = PAGES_THP,
+			  .help = "Transparent huge pages (see transparent_hugepage/shmem_enabled)" },
 		},
+	},
+	{
+		ENGINE_OPTION("heap", "dma-heap"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, heap),
+		.help	= "source=heap: its name in /dev/dma_heap",
+		.def	= "system",
+	},
+	{
+		ENGINE_OPTION("drm_node", "DRM node"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, drm_node),
+		.help	= "source=drm: card or render node",
+		.def	= "/dev/dri/card0",
+	},
+	{
+		ENGINE_OPTION("vfio_device", "VFIO device"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, vfio_device),
+		.help	= "source=vfio: PCI address of a device bound to vfio-pci",
+	},
+	{
+		ENGINE_OPTION("vfio_region", "VFIO region"),
+		.type	= FIO_OPT_INT,
+		.off1	= offsetof(struct options, vfio_region),
+		.help	= "source=vfio: the BAR",
+		.def	= "0",
+		.maxval	= 5,
+	},
+	{
+		ENGINE_OPTION("dmabuf_fd", "dma-buf descriptor"),
+		.type	= FIO_OPT_INT,
+		.off1	= offsetof(struct options, dmabuf_fd),
+		.help	= "source=fd: number of an inherited descriptor",
+		.def	= "3",
+	},
+	{
+		ENGINE_OPTION("dmabuf_socket", "dma-buf socket"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, dmabuf_socket),
+		.help	= "source=fd: UNIX stream socket that sends a dma-buf to whoever connects",
 	},
 	{
 		ENGINE_OPTION("dmabuf_size", "Size of one dma-buf"),

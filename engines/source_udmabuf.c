@@ -39,22 +39,51 @@ static int no_memory(const struct buffer *b, size_t page, int err, struct error 
 			 b->size / page, page >> 20, strerror(err));
 }
 
-static int udmabuf_alloc(struct buffer *b, size_t page, struct error *e)
+/* Have the kernel join the pages before they are there, and see that it did. */
+static int join_pages(const struct buffer *b, size_t page, struct error *e)
 {
-	unsigned int huge = page == SMALL_PAGE ? 0 :
+	unsigned long kb, joined = 0;
+	char line[256], start[32];
+	bool ours = false;
+	FILE *f;
+
+	if (madvise(b->addr, b->size, MADV_HUGEPAGE) ||
+	    madvise(b->addr, b->size, MADV_POPULATE_WRITE))
+		return error_set(e, errno, "no transparent huge pages (%s): build the kernel (5.14 or later) with CONFIG_TRANSPARENT_HUGEPAGE",
+				 strerror(errno));
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)b->addr);
+	f = fopen("/proc/self/smaps", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strchr(line, '-') && strspn(line, "0123456789abcdef") == strcspn(line, "-"))
+			ours = !strncmp(line, start, strlen(start));
+		else if (ours && sscanf(line, "ShmemPmdMapped: %lu", &kb) == 1)
+			joined = kb << 10;
+	}
+	if (f)
+		fclose(f);
+	if (joined < b->size)
+		return error_set(e, ENOMEM, "only %lu of %zu bytes are in transparent huge pages of %zu KiB: write advise into /sys/kernel/mm/transparent_hugepage/shmem_enabled, and have that much memory in one piece",
+				 joined, b->size, page >> 10);
+	return 0;
+}
+
+static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struct error *e)
+{
+	size_t page = args->page;
+	unsigned int huge = page == SMALL_PAGE || args->thp ? 0 :
 		MFD_HUGETLB | (unsigned int)__builtin_ctzl(page) << MFD_HUGE_SHIFT;
 	void *addr;
 
 	b->memory = memfd_create("dmabuf-engine", MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
 	/* not just reserved: a page that is missing later would be a SIGBUS */
 	if (b->memory < 0 || ftruncate(b->memory, b->size) ||
-	    fallocate(b->memory, 0, 0, b->size))
+	    (!args->thp && fallocate(b->memory, 0, 0, b->size)))
 		return no_memory(b, page, errno, e);
 	addr = mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED | MAP_POPULATE, b->memory, 0);
+		    MAP_SHARED | MAP_FIXED | (args->thp ? 0 : MAP_POPULATE), b->memory, 0);
 	if (addr == MAP_FAILED)
 		return no_memory(b, page, errno, e);
-	return 0;
+	return args->thp ? join_pages(b, page, e) : 0;
 }
 
 static int udmabuf_export(struct buffer *b, struct error *e)
@@ -81,18 +110,10 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 	return 0;
 }
 
-static void udmabuf_free(struct buffer *b)
-{
-	if (b->dmabuf >= 0)
-		close(b->dmabuf);
-	if (b->memory >= 0)
-		close(b->memory);
-}
-
 const struct source_ops source_udmabuf = {
 	.name = "udmabuf",
+	.pinnable = true,
 	.max_size = udmabuf_max_size,
 	.alloc = udmabuf_alloc,
 	.export = udmabuf_export,
-	.free = udmabuf_free,
 };

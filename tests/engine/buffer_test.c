@@ -5,8 +5,11 @@
  */
 #undef NDEBUG
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "buffer.h"
 
@@ -14,16 +17,15 @@
 #define HUGE	(2u << 20)
 
 static size_t limit;
-static int live, fail_at;
+static int before, fail_at;
 
 static size_t fake_max_size(void) { return limit; }
 
-static int fake_alloc(struct buffer *b, size_t page, struct error *e)
+static int fake_alloc(struct buffer *b, const struct source_args *args, struct error *e)
 {
 	if (fail_at && --fail_at == 0)
 		return error_set(e, ENOMEM, "none left of %zu", b->size);
-	b->memory = 0;
-	live++;
+	b->memory = open("/dev/null", O_RDWR);
 	return 0;
 }
 
@@ -31,18 +33,27 @@ static int fake_export(struct buffer *b, struct error *e)
 {
 	if (fail_at && --fail_at == 0)
 		return error_set(e, EPERM, "no");
-	b->dmabuf = 0;
+	b->dmabuf = open("/dev/null", O_RDWR);
 	return 0;
 }
 
-static void fake_free(struct buffer *b)
+/* Descriptors that are open. */
+static int live(void)
 {
-	live -= b->memory == 0;
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - before;
 }
 
 static const struct source_ops fake = {
-	"fake", fake_max_size, fake_alloc, fake_export, fake_free,
+	.name = "fake", .max_size = fake_max_size, .alloc = fake_alloc, .export = fake_export,
 };
+
+static const struct source_args small = { .page = PAGE }, huge = { .page = HUGE };
 
 static void check(size_t page, size_t unit, size_t units, size_t part, unsigned int buffers)
 {
@@ -50,8 +61,8 @@ static void check(size_t page, size_t unit, size_t units, size_t part, unsigned 
 	struct error e;
 	size_t total = 0;
 
-	assert(buffers_get(&bs, &fake, page, unit, unit * units, part, &e) == 0);
-	assert(bs.nr == buffers && live == (int)buffers);
+	assert(buffers_get(&bs, &fake, &(struct source_args){ .page = page }, unit, unit * units, part, &e) == 0);
+	assert(bs.nr == buffers && live() == (int)buffers);
 	assert((size_t)bs.addr % page == 0);
 	for (unsigned int i = 0; i < bs.nr; i++) {
 		assert(bs.v[i].addr == (char *)bs.addr + total && bs.v[i].size % page == 0);
@@ -67,7 +78,7 @@ static void check(size_t page, size_t unit, size_t units, size_t part, unsigned 
 	}
 	assert(buffers_export(&bs, &e) == 0);
 	buffers_put(&bs);
-	assert(live == 0);
+	assert(live() == 0);
 	buffers_put(&bs);
 }
 
@@ -75,7 +86,9 @@ int main(void)
 {
 	struct buffers bs;
 	struct error e;
+	struct buffer b = { .memory = -1 };
 
+	before = live();
 	limit = 64 << 20;
 	check(PAGE, 4096, 128, 0, 1);
 	check(PAGE, 512, 3, 0, 1);
@@ -92,19 +105,27 @@ int main(void)
 	check(HUGE, 3 << 20, 40, 0, 2);
 
 	limit = 1 << 20;			/* huge pages do not fit into that */
-	assert(buffers_get(&bs, &fake, HUGE, 4096, HUGE, 0, &e) == -EINVAL && live == 0);
-	assert(buffers_get(&bs, &fake, PAGE, (2 << 20) + 512, 4 << 20, 0, &e) == -EINVAL);
+	assert(buffers_get(&bs, &fake, &huge, 4096, HUGE, 0, &e) == -EINVAL && live() == 0);
+	assert(buffers_get(&bs, &fake, &small, (2 << 20) + 512, 4 << 20, 0, &e) == -EINVAL);
 
 	limit = 64 << 20;
 	for (int n = 1; n <= 4; n++) {
 		fail_at = n;
-		assert(buffers_get(&bs, &fake, PAGE, 4096, 4 * 4096, 4096, &e) == -ENOMEM);
-		assert(live == 0 && bs.nr == 0);
+		assert(buffers_get(&bs, &fake, &small, 4096, 4 * 4096, 4096, &e) == -ENOMEM);
+		assert(live() == 0 && bs.nr == 0);
 	}
-	assert(buffers_get(&bs, &fake, PAGE, 4096, 4 * 4096, 4096, &e) == 0);
+	assert(buffers_get(&bs, &fake, &small, 4096, 4 * 4096, 4096, &e) == 0);
 	fail_at = 3;
-	assert(buffers_export(&bs, &e) == -EPERM && bs.v[1].dmabuf == 0 && bs.v[2].dmabuf == -1);
+	assert(buffers_export(&bs, &e) == -EPERM && bs.v[1].dmabuf >= 0 && bs.v[2].dmabuf == -1);
 	buffers_put(&bs);
-	assert(live == 0);
+	assert(live() == 0);
+
+	limit = 1 << 30;			/* more than one dma-buf may have */
+	check(PAGE, 1 << 20, 3000, 0, 3);
+
+	assert(!buffer_ask_exporter(&b, 0) && !b.exporter[0]);	/* no dma-buf */
+	assert(!strcmp(buffer_place(&b), "unknown"));
+	strcpy(b.exporter, "vfio_pci_core");
+	assert(!strcmp(buffer_place(&b), "peer-to-peer"));
 	return 0;
 }

@@ -10,8 +10,10 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -124,6 +126,47 @@ def test_piece(piece, tmp_path):
                     f"{ROOT}/tests/engine/{piece}_test.c", f"{ROOT}/engines/{piece}.c"], check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# --- sources ---
+
+@pytest.mark.parametrize("missing, options, sentence", [
+    ("/dev/udmabuf", ("--source=udmabuf",), "cannot open /dev/udmabuf .*CONFIG_UDMABUF"),
+    ("/dev/dma_heap/none", ("--source=heap", "--heap=none"), "cannot open /dev/dma_heap/none .*CONFIG_DMABUF_HEAPS_SYSTEM"),
+    ("/dev/dri/card99", ("--source=drm", "--drm_node=/dev/dri/card99"), "cannot open the DRM node /dev/dri/card99 .*CONFIG_DRM_VGEM"),
+    ("", ("--source=drm", "--drm_node=/dev/null"), "/dev/null is no DRM node"),
+    ("", ("--source=vfio",), "needs vfio_device="),
+    ("", ("--source=vfio", "--vfio_device=0000:7f:1f.7"), "no PCI device 0000:7f:1f.7 in an IOMMU group"),
+    ("", ("--source=fd", "--dmabuf_fd=99"), "there is no descriptor 99 .*dmabuf_socket="),
+    ("", ("--source=fd", "--dmabuf_fd=0"), "handed over is no dma-buf"),
+    ("", ("--source=fd", "--dmabuf_socket=nothing"), "cannot connect to nothing"),
+    ("", ("--source=fd", "--numjobs=2"), "would share the memory of one dma-buf"),
+    ("", ("--source=fd", "--dmabuf_size=4k"), "leave out dmabuf_size"),
+    ("", ("--source=heap", "--pages=2m"), "pages= goes with source=udmabuf"),
+    ("", ("--source=heap", "--registration=user"), "cannot pin memory of source=heap"),
+    ("", ("--source=drm", "--registration=none"), "cannot pin memory of source=drm"),
+], ids=lambda value: "".join(value) if isinstance(value, tuple) else "")
+def test_source_is_missing(fio, loop, missing, options, sentence):
+    """Says what would give it."""
+    if missing and os.path.exists(missing):
+        pytest.skip(f"this host has {missing}")
+    refused(fio(*JOB, f"--filename={loop}", *options), sentence)
+
+
+def test_socket_sends_no_dmabuf(fio, loop, tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener, open("/dev/null") as null:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def serve(descriptors):
+            client, _ = listener.accept()
+            with client:
+                socket.send_fds(client, [b"x"], descriptors)
+        for descriptors, sentence in (([], "s sent no descriptor"), ([null.fileno()], "handed over is no dma-buf")):
+            thread = threading.Thread(target=serve, args=(descriptors,))
+            thread.start()
+            refused(fio(*JOB, f"--filename={loop}", "--source=fd", "--dmabuf_socket=s"), sentence)
+            thread.join()
 
 
 # --- I/O ---

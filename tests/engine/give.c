@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * give SIZE WHERE PROGRAM...: hand dma-bufs of SIZE bytes to a program, as
+ * descriptor WHERE, or if that is a path, over a UNIX socket there, one to each
+ * that connects as long as the program runs.
+ */
+#include <ctype.h>
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <linux/udmabuf.h>
+
+static int make(size_t size)
+{
+	struct udmabuf_create create = { .memfd = memfd_create("give", MFD_ALLOW_SEALING), .size = size };
+	int dev = open("/dev/udmabuf", O_RDWR), fd;
+
+	if (dev < 0 || ftruncate(create.memfd, size) || fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		err(2, "udmabuf");
+	fd = ioctl(dev, UDMABUF_CREATE, &create);
+	if (fd < 0)
+		err(2, "UDMABUF_CREATE");
+	close(create.memfd);
+	close(dev);
+	return fd;
+}
+
+static void serve(int s, size_t size)
+{
+	for (;;) {
+		union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control = { 0 };
+		struct iovec data = { "", 1 };
+		struct msghdr msg = { .msg_iov = &data, .msg_iovlen = 1,
+				      .msg_control = &control, .msg_controllen = sizeof(control) };
+		int to = accept(s, NULL, NULL), fd = make(size);
+
+		control.head.cmsg_len = CMSG_LEN(sizeof(int));
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		if (to < 0 || sendmsg(to, &msg, 0) < 0)
+			err(2, "send");
+		close(fd);
+		close(to);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	size_t size;
+	int s;
+
+	if (argc < 4)
+		errx(2, "usage: give SIZE WHERE PROGRAM...");
+	size = strtoul(argv[1], NULL, 0);
+	if (isdigit((unsigned char)argv[2][0])) {
+		int fd = make(size), to = atoi(argv[2]);
+
+		if (fd != to && (dup2(fd, to) < 0 || close(fd)))
+			err(2, "dup2");
+	} else {
+		snprintf(at.sun_path, sizeof(at.sun_path), "%s", argv[2]);
+		unlink(at.sun_path);
+		s = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (s < 0 || bind(s, (struct sockaddr *)&at, sizeof(at)) || listen(s, 16))
+			err(2, "%s", at.sun_path);
+		if (fork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
+			serve(s, size);
+		}
+		close(s);
+	}
+	execvp(argv[3], argv + 3);
+	err(2, "%s", argv[3]);
+}

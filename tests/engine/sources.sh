@@ -1,0 +1,161 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The engine with memory of every source that this kernel and machine have: KTAP.
+# As guest.sh, wants scratch NVMe namespaces in $DEV and $DEV2. A source whose
+# device is missing is skipped; QEMU_EXTRA of the harness gives the last two:
+#   -device virtio-gpu-pci
+#   -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar
+FIO=${FIO:-fio}
+ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
+[ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "sources.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
+cd "$(mktemp -d)" || exit 2
+
+number=0 bad=0 give=
+result() { # STATUS NAME
+	number=$((number + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $number - $2"
+	else
+		bad=$((bad + 1))
+		echo "not ok $number - $2"
+		sed 's/^/# /' log
+	fi
+}
+skip() { # NAME REASON
+	number=$((number + 1))
+	echo "ok $number - $1 # SKIP $2"
+}
+run() { # OPTIONS...; $give is the program that hands over a dma-buf, if any
+	case $1 in
+	--filename=*) ;;
+	*) set -- --filename="$DEV" "$@" ;;
+	esac
+	$give "$FIO" --ioengine="external:$ENGINE" --registration=dmabuf --name=job --direct=1 \
+		--bs=16k --iodepth=16 --size=1m "$@" >log 2>&1
+}
+other() { # fio's own synchronous engine
+	"$FIO" --ioengine=psync --name=job --filename="$DEV" --direct=1 --bs=16k --size=1m "$@" >log 2>&1
+}
+said() { # WORDS...
+	for word; do
+		grep -q "^dmabuf: job=.* $word\( \|$\)" log || { echo "the summary has no $word" >>log; return 1; }
+	done
+}
+check="--verify=crc32c --verify_fatal=1 --verify_state_save=0"
+seed=0
+data_of() { # NAME 'WORDS' OPTIONS...: its data alone, and each direction against plain system calls
+	name=$1 words=$2 seed=$((seed + 2))
+	shift 2
+	run "$@" $check --rw=randrw && said registration=dmabuf eagain_reissues=0 $words
+	result $? "$name: verified"
+	run "$@" $check --rw=randwrite --randseed=$seed --do_verify=0 &&
+		other $check --rw=randwrite --randseed=$seed --verify_only=1
+	result $? "$name: what it writes, pread() reads"
+	other $check --rw=randwrite --randseed=$((seed + 1)) --do_verify=0 &&
+		run "$@" $check --rw=randwrite --randseed=$((seed + 1)) --verify_only=1
+	result $? "$name: what pwrite() writes, it reads"
+}
+refused() { # NAME SENTENCE OPTIONS...
+	name=$1 sentence=$2
+	shift 2
+	! run --rw=read "$@" && grep -q "$sentence" log && ! grep -qE "got signal|registrations=" log
+	result $? "refused: $name"
+}
+node_of() { # DRIVER PREFIX: its card or render node, by the device's place in sysfs or its name
+	for dir in /sys/class/drm/"$2"*; do
+		case $(basename "$dir") in *-*) continue ;; esac
+		[ -e "$dir/device/driver" ] && driver=$(basename "$(readlink -f "$dir/device/driver")")
+		case "$driver $(readlink -f "$dir")" in
+		"$1 "* | *"/$1/"*) echo "/dev/dri/$(basename "$dir")"; return ;;
+		esac
+	done
+	return 1
+}
+
+echo "KTAP version 1"
+
+data_of udmabuf "exporter=udmabuf memory=system page=4096" --source=udmabuf
+echo 8 >/proc/sys/vm/nr_hugepages
+data_of "udmabuf, hugetlb" "page=2097152" --pages=2m
+shmem=/sys/kernel/mm/transparent_hugepage/shmem_enabled
+if [ -w $shmem ]; then
+	echo never >$shmem
+	refused "transparent huge pages that are switched off" "write advise into" --pages=thp
+	echo advise >$shmem
+	data_of "udmabuf, transparent huge pages" "exporter=udmabuf page=2097152" --pages=thp
+else
+	skip "udmabuf, transparent huge pages" "no $shmem: CONFIG_TRANSPARENT_HUGEPAGE"
+fi
+
+for heap in system default_cma_region; do
+	if [ -c /dev/dma_heap/$heap ]; then
+		data_of "dma-heap $heap" "source=heap exporter=$heap memory=system buffers=1" --source=heap --heap=$heap
+		[ $heap = system ] || continue
+		run --filename="$DEV:$DEV2" --source=heap --dmabuf_size=16k --rw=randrw $check && said buffers=16 registrations=32
+		result $? "dma-heap system: a dma-buf for each block, two devices"
+		run --source=heap --bssplit=4k/50:64k/50 --rw=randrw $check && said buffers=1
+		result $? "dma-heap system: bssplit"
+	else
+		skip "dma-heap $heap" "no /dev/dma_heap/$heap: CONFIG_DMABUF_HEAPS_SYSTEM or _CMA (with cma= at boot)"
+	fi
+done
+refused "a heap that is not there" "cannot open /dev/dma_heap/none" --source=heap --heap=none
+refused "pages of a heap" "has pages of its own" --source=heap --pages=2m
+
+for driver in vgem vkms virtio_gpu; do
+	if node=$(node_of $driver card); then
+		data_of "drm $driver" "source=drm exporter=$driver memory=system" --source=drm --drm_node="$node"
+	else
+		skip "drm $driver" "no card node of $driver"
+	fi
+done
+if node=$(node_of virtio_gpu render); then
+	data_of "drm virtio_gpu, render node" "exporter=virtio_gpu" --source=drm --drm_node="$node"
+else
+	skip "drm virtio_gpu, render node" "no such node"
+fi
+if node=$(node_of vgem render); then
+	refused "dumb buffers on a render node" "name /dev/dri/cardN" --source=drm --drm_node="$node"
+fi
+refused "no DRM node" "is no DRM node" --source=drm --drm_node=/dev/null
+
+if command -v give >/dev/null; then
+	give="give 262144 9"
+	data_of "a descriptor inherited" "source=fd exporter=udmabuf memory=system bytes=262144" --source=fd --dmabuf_fd=9
+	refused "a dma-buf that is too small" "has 262144 bytes and the job needs 524288" --source=fd --dmabuf_fd=9 --iodepth=32
+	give="give 262144 socket"
+	data_of "a descriptor from a socket" "source=fd exporter=udmabuf" --source=fd --dmabuf_socket=socket
+	run --source=fd --dmabuf_socket=socket --numjobs=2 --offset_increment=4m --rw=randrw $check
+	result $? "a descriptor from a socket, two jobs"
+	give=
+else
+	skip "a descriptor handed over" "give.c is not built"
+fi
+refused "two jobs in one dma-buf" "would share the memory" --source=fd --numjobs=2
+refused "a descriptor that is no dma-buf" "is no dma-buf" --source=fd --dmabuf_fd=0
+refused "a socket nobody listens at" "cannot connect to" --source=fd --dmabuf_socket=nothing
+
+# QEMU's ivshmem: a BAR that is memory. Where P2P is not possible, that is said.
+bar=
+for dir in /sys/bus/pci/devices/*; do
+	[ "$(cat "$dir/vendor" "$dir/device" | xargs)" = "0x1af4 0x1110" ] && bar=$(basename "$dir")
+done
+if [ "$bar" ]; then
+	echo vfio-pci >"/sys/bus/pci/devices/$bar/driver_override"
+	echo "$bar" >/sys/bus/pci/drivers_probe
+	if run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read; then
+		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer" --source=vfio --vfio_device="$bar" --vfio_region=2
+	else
+		grep '^dmabuf:' log | sed 's/^/# /'
+		grep -q "^dmabuf: job: /dev/.* cannot reach memory of vfio_pci_core peer-to-peer" log
+		result $? "refused: a vfio BAR that the disk cannot reach"
+	fi
+	refused "a region that is too small" "has 256 bytes and the job needs" --source=vfio --vfio_device="$bar" --vfio_region=0
+else
+	skip "vfio BAR" "no ivshmem device"
+fi
+refused "no vfio device" "no PCI device 0000:7f:1f.7" --source=vfio --vfio_device=0000:7f:1f.7
+
+echo "1..$number"
+echo "# $bad of $number failed"
+[ "$bad" = 0 ]
