@@ -5,6 +5,8 @@
 # device is missing is skipped; QEMU_EXTRA of the harness gives the last two:
 #   -device virtio-gpu-pci
 #   -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar
+# and -cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2, through whose host
+# bridge Linux trusts transfers from device to device.
 FIO=${FIO:-fio}
 ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
 [ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "sources.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
@@ -61,12 +63,11 @@ refused() { # NAME SENTENCE OPTIONS...
 	! run --rw=read "$@" && grep -q "$sentence" log && ! grep -qE "got signal|registrations=" log
 	result $? "refused: $name"
 }
-node_of() { # DRIVER PREFIX: its card or render node, by the device's place in sysfs or its name
+node_of() { # DRIVER PREFIX: its card or render node; a virtio device is below the PCI one, others are without
 	for dir in /sys/class/drm/"$2"*; do
-		case $(basename "$dir") in *-*) continue ;; esac
-		[ -e "$dir/device/driver" ] && driver=$(basename "$(readlink -f "$dir/device/driver")")
-		case "$driver $(readlink -f "$dir")" in
-		"$1 "* | *"/$1/"*) echo "/dev/dri/$(basename "$dir")"; return ;;
+		[ -e "$dir/dev" ] || continue	# a connector
+		case "$(readlink -f "$dir"/device/virtio*/driver) $(readlink -f "$dir")" in
+		*"/$1 "* | *"/$1/"*) echo "/dev/dri/$(basename "$dir")"; return ;;
 		esac
 	done
 	return 1
