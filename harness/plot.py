@@ -317,7 +317,8 @@ def history(records: list[Row], directory: Path) -> None:
                 axes.plot(x, value, "D", markerfacecolor="none", markeredgecolor="#D55E00", markersize=8)
             numbers.append({"cell": name, "commit": records[x]["commit"][:12], "instructions_per_io": value, "step": x in steps})
         axes.set_title(name, fontsize=8)
-        axes.margins(y=0.3)
+        values = [value for _, value, _ in line]
+        axes.set_ylim(min(values) * 0.98, max(values) * 1.02)  # so that noise looks like noise
         axes.set_xticks(range(len(records)), [each["commit"][:7] for each in records], rotation=60, fontsize=6)
         axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:,.0f}"))
     for axes in grid.flat[len(names):]:
