@@ -70,7 +70,12 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
          Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
+# A GPU, a BAR that is memory, and a host bridge through which Linux lets devices talk to each other.
+DEVICES = ("-device virtio-gpu-pci -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar "
+           "-cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2")
 ENGINE_BOOTS = (
+    *(Boot(f"sources-{mode.name}", mode, command="sh /tests/sources.sh; [ $? -le 1 ]", qemu_extra=DEVICES)
+      for mode in MODES.values()),
     *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
       for mode in MODES.values()),
     Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
