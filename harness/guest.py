@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One boot: a specification becomes a QEMU command line, which becomes an outcome."""
 
+import fcntl
 import functools
 import os
 import re
@@ -20,7 +21,7 @@ from typing import BinaryIO
 from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
 from .initrd import cpio, with_libraries
 from .modes import IOMMUS, Iommu, Mode
-from .paths import BUILD, ROOT
+from .paths import BUILD, CACHE, ROOT
 from .splat import END, splats
 
 QEMU = "qemu-system-x86_64"
@@ -202,20 +203,36 @@ def prepare(spec: Spec, run: Path) -> None:
 
 
 @contextmanager
+def processor() -> Iterator[str]:
+    """A processor of this machine that no other guest of ours is on, if there is one; the last one else."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    mine = sorted(os.sched_getaffinity(0), reverse=True)
+    for cpu in mine:
+        with (CACHE / f"processor-{cpu}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield str(cpu)
+            return
+    yield str(mine[0])
+
+
+@contextmanager
 def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU dies with us, however we die."""
-    # QEMU's NVMe loses doorbells in PASSTHROUGH when its two threads run at once (7.2, unpatched guests too).
-    cpu = str(max(os.sched_getaffinity(0)))
-    pin = ["taskset", "-c", cpu] if "-accel" in argv and argv[argv.index("-accel") + 1].startswith("tcg") else []
-    with (run / "stderr").open("wb") as stderr:
+    tcg = "-accel" in argv and argv[argv.index("-accel") + 1].startswith("tcg")
+    with processor() as cpu, (run / "stderr").open("wb") as stderr:
+        # QEMU's NVMe loses doorbells in PASSTHROUGH when its two threads run at once (7.2, unpatched guests too).
+        pin = ["taskset", "-c", cpu] if tcg else []
         process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *argv], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,),
                                    start_new_session=True)  # ^C is for us to handle
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def pump(source: int, sink: BinaryIO, deadline: float) -> bool:

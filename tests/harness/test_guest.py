@@ -191,3 +191,12 @@ def test_what_qemu_says_is_one_line(tmp_path):
     with pytest.raises(Fault, match="QEMU did not start: qemu: -m abc Optional suffix k: look at .*MEM=") as caught:
         guest.judge(SPEC, tmp_path, True, 1)
     assert "\n" not in str(caught.value)
+
+
+def test_guests_keep_to_processors_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(guest, "CACHE", tmp_path)
+    monkeypatch.setattr(guest.os, "sched_getaffinity", lambda _: {0, 1})
+    with guest.processor() as first, guest.processor() as second, guest.processor() as third:
+        assert (first, second, third) == ("1", "0", "1")
+    with guest.processor() as again:
+        assert again == "1"
