@@ -34,7 +34,7 @@ class Boot:
     command: str = GUEST_TESTS
     append: str = ""
     qemu_extra: str = ""
-    timeout: float = 1200
+    timeout: float = 2400
     files: Callable[[], dict[str, Path | bytes]] = dict
 
 

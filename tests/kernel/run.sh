@@ -33,13 +33,13 @@ for test; do
 	number=$((number + 1))
 	mark="tests/kernel: $test $$ $number"
 	echo "$mark" >/dev/kmsg
-	{ timeout "${TIMEOUT:-300}" "$dir/$test" 2>&1; echo $? >"$out/status"; } |
+	{ timeout "${TIMEOUT:-600}" "$dir/$test" 2>&1; echo $? >"$out/status"; } |
 		tee "$out/log" | sed 's/^/  /'
 	status=$(cat "$out/status")
 	grep -E '^(not )?ok ' "$out/log" >>"$out/points"
 	case $status in
 	0 | 4) verdict= ;;
-	124 | 143) verdict="timed out after ${TIMEOUT:-300} seconds" ;;
+	124 | 143) verdict="timed out after ${TIMEOUT:-600} seconds" ;;
 	127) verdict="no program $dir/$test" ;;
 	*) verdict="exit status $status" ;;
 	esac
