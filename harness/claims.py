@@ -9,6 +9,10 @@ from typing import Any
 OPERATIONS = ("map", "unmap", "flush")
 NOTHING = 0.01  # operations per I/O: what an unrelated timer may add over a run
 COST_BAND = 0.01
+# Of a large block, where there is little else to do, how many completions an interrupt finds is a larger part of the
+# cost, and that depends on when QEMU's null disk is done: 3 % from round to round, 5 % between modes.
+LARGE_COST_BAND = 0.1
+PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ def equal_cost(record: dict[str, Any], job: str) -> Claim:
                           for row in cells(record["cost"], registration="dmabuf", mode=mode, job=job))
              for mode in record["plan"]["modes"]}
     spread = max(costs.values()) / min(costs.values()) - 1
-    return Claim(f"dmabuf: {job} costs the same in every mode within {COST_BAND:.0%} (spread: {spread:.2%})",
-                 spread <= COST_BAND)
+    block = max(row["command_per_io"] * row["bytes_per_command"] for row in cells(record["operations"], job=job))
+    band = COST_BAND if round(block) <= PAGE else LARGE_COST_BAND
+    return Claim(f"dmabuf: {job} costs the same in every mode within {band:.0%} (spread: {spread:.2%})", spread <= band)
 
 
 def claims(record: dict[str, Any]) -> list[Claim]:
