@@ -25,17 +25,23 @@ def no_kvm(monkeypatch):
 
 
 @pytest.mark.parametrize("qemu, works", (("true", True), ("false", False), ("yes", False)))
-def test_kvm_counts_once_a_guest_has_run(monkeypatch, capsys, qemu, works):
+def test_kvm_counts_once_a_guest_has_run(monkeypatch, capsys, tmp_path, qemu, works):
     def run(argv, **options):
         return subprocess.run(argv[:1], **(options | {"timeout": 0.1, "stdout": subprocess.DEVNULL}))
 
     monkeypatch.undo()
     guest.kvm_works.cache_clear()
+    monkeypatch.setattr(guest, "CACHE", tmp_path)
     monkeypatch.setattr(guest.os, "access", lambda *_: True)
     monkeypatch.setattr(guest, "QEMU", qemu)
     monkeypatch.setattr(guest, "subprocess", types.SimpleNamespace(**(vars(subprocess) | {"run": run})))
     assert guest.kvm_works(Path("bzImage")) is works
     assert bool(capsys.readouterr().err) is not works
+    # The verdict outlives the process: nothing is tried again, or said.
+    guest.kvm_works.cache_clear()
+    monkeypatch.setattr(guest, "QEMU", "/nonexistent")
+    assert guest.kvm_works(Path("bzImage")) is works
+    assert not capsys.readouterr().err
 
 
 def argv(**changes):
@@ -193,10 +199,15 @@ def test_what_qemu_says_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_guests_keep_to_processors_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_guests_keep_to_processors_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(guest, "CACHE", tmp_path)
     monkeypatch.setattr(guest.os, "sched_getaffinity", lambda _: {0, 1})
-    with guest.processor() as first, guest.processor() as second, guest.processor() as third:
-        assert (first, second, third) == ("1", "0", "1")
-    with guest.processor() as again:
-        assert again == "1"
+    first, second = guest.processor(), guest.processor()
+    assert (first.__enter__(), second.__enter__()) == ("1", "0")
+    # A third waits, says so, and gets the one that is given back.
+    monkeypatch.setattr(guest.time, "sleep", lambda _: second.__exit__(None, None, None))
+    with guest.processor() as third:
+        assert third == "0"
+    assert "waiting for one to end" in capsys.readouterr().err
+    first.__exit__(None, None, None)
