@@ -18,6 +18,7 @@
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/list_lru.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -46,6 +47,7 @@ struct test_fail {
  * struct test_buf - a dma-buf of this exporter
  * @dmabuf: has it as its ->priv
  * @node: in test_bufs
+ * @lru: in test_lru
  * @flags: DMA_BUF_IO_TEST_*
  * @order: of the chunks
  * @nr_chunks: in a set
@@ -68,6 +70,7 @@ struct test_fail {
 struct test_buf {
 	struct dma_buf		*dmabuf;
 	struct list_head	node;
+	struct list_head	lru;
 	u32			flags;
 	unsigned int		order;
 	unsigned int		nr_chunks;
@@ -88,6 +91,9 @@ struct test_buf {
 static DEFINE_MUTEX(test_lock); /* test_bufs */
 static LIST_HEAD(test_bufs);
 static struct shrinker *test_shrinker;
+/* Has an entry for each memcg whose reclaim is to call the shrinker. */
+static struct list_lru test_lru;
+static struct kmem_cache *test_cache;
 
 static const char *test_fence_name(struct dma_fence *fence)
 {
@@ -252,7 +258,7 @@ static void test_free(struct test_buf *buf)
 {
 	test_free_chunks(buf, 0);
 	test_free_chunks(buf, 1);
-	kfree(buf);
+	kmem_cache_free(test_cache, buf);
 }
 
 static void test_release(struct dma_buf *dmabuf)
@@ -262,6 +268,7 @@ static void test_release(struct dma_buf *dmabuf)
 	mutex_lock(&test_lock);
 	list_del(&buf->node);
 	mutex_unlock(&test_lock);
+	list_lru_del_obj(&test_lru, &buf->lru);
 	test_signal(buf);
 	test_free(buf);
 }
@@ -516,11 +523,14 @@ static int test_alloc_chunks(struct test_buf *buf, unsigned int set)
 
 static struct test_buf *test_alloc(const struct dma_buf_io_test_create *create)
 {
-	struct test_buf *buf = kzalloc_obj(*buf);
+	struct test_buf *buf;
 	int ret;
 
+	buf = kmem_cache_alloc_lru(test_cache, &test_lru,
+				   GFP_KERNEL | __GFP_ZERO);
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&buf->lru);
 	buf->flags = create->flags;
 	buf->order = ilog2(create->segment >> PAGE_SHIFT);
 	buf->nr_chunks = create->size / create->segment;
@@ -567,6 +577,8 @@ static int test_create(void __user *arg)
 	mutex_lock(&test_lock);
 	list_add(&buf->node, &test_bufs);
 	mutex_unlock(&test_lock);
+	if (buf->flags & DMA_BUF_IO_TEST_SHRINKS)
+		list_lru_add_obj(&test_lru, &buf->lru);
 
 	create.fd = dma_buf_fd(dmabuf, O_CLOEXEC);
 	if (create.fd < 0) {
@@ -588,10 +600,15 @@ static unsigned long test_shrink_count(struct shrinker *shrinker,
 		if (buf->flags & DMA_BUF_IO_TEST_SHRINKS)
 			n += atomic_read(&buf->live);
 	mutex_unlock(&test_lock);
-	return n;
+	/* half is scanned, see test_init() */
+	return 2 * n;
 }
 
-/* As those of GPUs: whatever can be locked goes, waiting for the importer. */
+/*
+ * As those of GPUs: whatever can be locked goes, waiting for the importer. More
+ * than those of GPUs, in reclaim for the limit of a memcg, too, and whosever the
+ * buffer is.
+ */
 static unsigned long test_shrink_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
@@ -640,18 +657,32 @@ static struct miscdevice test_device = {
 
 static int __init test_init(void)
 {
-	int ret;
+	int ret = -ENOMEM;
 
-	test_shrinker = shrinker_alloc(0, "dma-buf-io-test");
-	if (!test_shrinker)
+	test_cache = KMEM_CACHE(test_buf, SLAB_ACCOUNT);
+	if (!test_cache)
 		return -ENOMEM;
+	test_shrinker = shrinker_alloc(SHRINKER_MEMCG_AWARE, "dma-buf-io-test");
+	if (!test_shrinker)
+		goto err_cache;
+	ret = list_lru_init_memcg(&test_lru, test_shrinker);
+	if (ret)
+		goto err_shrinker;
 	test_shrinker->count_objects = test_shrink_count;
 	test_shrinker->scan_objects = test_shrink_scan;
+	/* called by the lightest reclaim, though there are few objects */
+	test_shrinker->seeks = 0;
+	test_shrinker->batch = 1;
 	shrinker_register(test_shrinker);
 
 	ret = misc_register(&test_device);
-	if (ret)
-		shrinker_free(test_shrinker);
+	if (!ret)
+		return 0;
+err_shrinker:
+	shrinker_free(test_shrinker);
+	list_lru_destroy(&test_lru);
+err_cache:
+	kmem_cache_destroy(test_cache);
 	return ret;
 }
 
@@ -659,6 +690,8 @@ static void __exit test_exit(void)
 {
 	misc_deregister(&test_device);
 	shrinker_free(test_shrinker);
+	list_lru_destroy(&test_lru);
+	kmem_cache_destroy(test_cache);
 }
 
 module_init(test_init);
