@@ -622,7 +622,7 @@ static unsigned long test_shrink_scan(struct shrinker *shrinker,
 		    !atomic_read(&buf->live) ||
 		    !dma_resv_trylock(buf->dmabuf->resv))
 			continue;
-		dma_buf_invalidate_mappings(buf->dmabuf);
+		WARN_ON(test_invalidate(buf));
 		dma_resv_unlock(buf->dmabuf->resv);
 		n++;
 	}
