@@ -23,6 +23,9 @@ cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BA
 regress: ## fail if this build costs more than a recorded one (BASE=commit or record, MODES= KERNEL=)
 	$(HARNESS) regress $(call option,BASE,base) $(call option,MODES,modes) $(IMAGE) $(FIO_FROM)
 
+compare: ## how far two records of one build differ, by cell (A= B=: results/history/*.json, or runs); fails beyond 0.2 %
+	$(HARNESS) compare $(call quote,A) $(call quote,B)
+
 baseline: ## record this commit in results/history, to be committed
 	$(HARNESS) baseline $(IMAGE) $(FIO_FROM)
 
@@ -94,5 +97,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
+.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
 .DEFAULT_GOAL := help

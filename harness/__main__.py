@@ -262,6 +262,14 @@ def chosen_modes(words: str) -> tuple[str, ...]:
     return tuple(words.split()) or tuple(MODES)
 
 
+def compare_records(args: argparse.Namespace) -> int:
+    from . import compare as records
+
+    text, worst = records.render(*(records.read(name) for name in args.records))
+    print(text, end="")
+    return 0 if worst <= records.REPEATS else 1
+
+
 def projection(args: argparse.Namespace) -> int:
     from . import project
 
@@ -347,12 +355,15 @@ def parser() -> argparse.ArgumentParser:
     gate.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history")
 
+    verb("compare", compare_records, help="how far two records of one build differ; status 1 beyond 0.2 %%").add_argument(
+        "records", nargs=2, metavar="RECORD", help="a file of results/history, or the directory of a finished run")
+
     guess = verb("project", projection, help="what a cost run would be on hardware, under assumptions")
     guess.add_argument("run", metavar="RUN", help="directory of a finished `make cost`")
     guess.add_argument("--ghz", type=float, default=3.0)
-    guess.add_argument("--cpi", type=float, default=0.5, help="cycles per instruction (default %(default)s)")
-    guess.add_argument("--invalidation", type=float, default=2100, metavar="CYCLES",
-                       help="of an IOTLB invalidation that is waited for (default %(default)s)")
+    guess.add_argument("--cpi", type=float, default=0.5, help="cycles per instruction, an assumption (default %(default)s)")
+    guess.add_argument("--invalidation", type=float, metavar="CYCLES",
+                       help="of an IOTLB invalidation that is waited for (default: what the published figures leave for it)")
 
     fuzzer = verb("fuzz", fuzz, (which, kernel_source, fio_source), help="random operations in a guest, on the debug kernel")
     fuzzer.add_argument("--seconds", type=int, default=600, help="for how long (default %(default)s)")
