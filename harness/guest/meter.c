@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #define SAMPLE_NS 20000000
+#define MISSED 241	/* exit status: no two pauses long enough were seen */
 
 #define MAX_CPUS 1024
 #define MAX_DISKS 16
@@ -265,7 +266,7 @@ int main(int argc, char **argv)
 	}
 	status = watch(pid, &seen);
 	if (!status && (!seen.end.wall_ns || !seen.second.wall_ns))
-		errx(240, "%s did not pause twice for %d ms and more, but %s", argv[4], 3 * SAMPLE_NS / 1000000,
+		errx(MISSED, "%s did not pause twice for %d ms and more, but %s", argv[4], 3 * SAMPLE_NS / 1000000,
 		     seen.end.wall_ns ? "once" : "never");
 	if (filler)
 		kill(filler, SIGKILL);
