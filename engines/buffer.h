@@ -23,6 +23,7 @@ struct buffer {
 struct source_args {
 	size_t page;
 	bool thp;		/* small pages that the kernel may join to one of @page */
+	bool scattered;		/* no two of them neighbours in physical memory */
 	const char *heap;
 	const char *drm_node;
 	const char *vfio_device;

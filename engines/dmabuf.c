@@ -36,6 +36,7 @@ static const struct source_ops *const sources[] = {
 
 #define PAGES_2M	(2 << 20)
 #define PAGES_THP	(PAGES_2M | 1)	/* told apart from hugetlb by a bit */
+#define PAGES_SCATTERED	(4096 | 1)
 
 static const char *const registration_names[] = { "none", "user", "dmabuf" };
 
@@ -407,6 +408,7 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 	struct source_args args = {
 		.page = o->page_size & ~1u,
 		.thp = o->page_size == PAGES_THP,
+		.scattered = o->page_size == PAGES_SCATTERED,
 		.heap = o->heap,
 		.drm_node = o->drm_node,
 		.vfio_device = o->vfio_device,
@@ -831,6 +833,8 @@ static struct fio_option options[] = {
 		.posval	= {
 			{ .ival = "4k", .oval = 4096,
 			  .help = "Small pages" },
+			{ .ival = "scattered", .oval = PAGES_SCATTERED,
+			  .help = "Small pages, no two of them neighbours in physical memory" },
 			{ .ival = "2m", .oval = PAGES_2M,
 			  .help = "Huge pages (hugetlb, see /proc/sys/vm/nr_hugepages)" },
 			{ .ival = "thp", .oval = PAGES_THP,

@@ -67,6 +67,23 @@ static int join_pages(const struct buffer *b, size_t page, struct error *e)
 	return 0;
 }
 
+/*
+ * Not just reserved: a page that is missing later would be a SIGBUS. The kernel
+ * hands out neighbours in a row, so with every second page first, none are.
+ */
+static int get_pages(const struct buffer *b, bool scattered)
+{
+	size_t at, odd;
+
+	if (!scattered)
+		return fallocate(b->memory, 0, 0, b->size);
+	for (odd = 0; odd < 2; odd++)
+		for (at = odd * SMALL_PAGE; at < b->size; at += 2 * SMALL_PAGE)
+			if (fallocate(b->memory, 0, at, SMALL_PAGE))
+				return -1;
+	return 0;
+}
+
 static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struct error *e)
 {
 	size_t page = args->page;
@@ -75,9 +92,8 @@ static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struc
 	void *addr;
 
 	b->memory = memfd_create("dmabuf-engine", MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
-	/* not just reserved: a page that is missing later would be a SIGBUS */
 	if (b->memory < 0 || ftruncate(b->memory, b->size) ||
-	    (!args->thp && fallocate(b->memory, 0, 0, b->size)))
+	    (!args->thp && get_pages(b, args->scattered)))
 		return no_memory(b, page, errno, e);
 	addr = mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_FIXED | (args->thp ? 0 : MAP_POPULATE), b->memory, 0);

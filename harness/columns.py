@@ -35,6 +35,8 @@ COLUMNS = {column.name: column for column in (
     Column("smp2-jobs2", "two jobs on two processors", cpus=2, icount=False, options=JOBS2),
     Column("disks2", "two devices", disks=2),
     Column("lba4k", "4 KiB logical blocks", block=4096),
+    # Buffers of every registration, the user's too, as on a machine whose memory is in pieces.
+    Column("scattered", "4 KiB pages, no two of them neighbours", options=f"--ioengine={fio.ENGINE} --pages=scattered"),
     Column("huge", "2 MiB pages", options=f"--ioengine={fio.ENGINE} --pages=2m"),
     Column("unpatched", "unpatched kernel", unpatched=True),
 )}

@@ -61,6 +61,7 @@ echo "KTAP version 1"
 
 # data, in every arrangement of buffers, files, rings and jobs
 verified "one dma-buf" "buffers=1 registrations=1 page=4096"
+verified "scattered pages" "buffers=1 page=4096" --pages=scattered --bs=128k --size=64m
 verified "huge pages" "buffers=1 page=2097152" --pages=2m
 verified "many huge pages" "bytes=33554432" --pages=2m --bs=1m --iodepth=32 --size=64m
 verified "a dma-buf for each block" "buffers=16 registrations=16" --dmabuf_size=4k

@@ -244,6 +244,41 @@ def test_block_device(fio, loop, thread):
                   "--size=2m", "--offset_increment=2m", f"--thread={thread}"))
 
 
+def frames(pid):
+    """The page frames of the job's memory, in the order of its addresses."""
+    line, = (line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:dmabuf-engine" in line)
+    first, end = (int(word, 16) // 4096 for word in line.split()[0].split("-"))
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        entries = struct.unpack(f"={end - first}Q", os.pread(pagemap.fileno(), 8 * (end - first), 8 * first))
+    assert all(entry >> 63 for entry in entries)
+    return [entry & (1 << 55) - 1 for entry in entries]
+
+
+@pytest.mark.parametrize("pages", ["4k", "scattered"])
+def test_scattered_pages_are_no_neighbours(fio_src, engine, io_uring, tmp_path, pages):
+    argv = [fio_src / "fio", f"--ioengine=external:{engine}", f"--pages={pages}", "--registration=none", "--name=job", "--thread", "--direct=1",
+            "--filename=f", "--rw=read", "--size=8m", "--bs=1m", "--iodepth=16", "--rate_iops=1"]
+    process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while "memfd:dmabuf-engine" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(0.5)
+        found = frames(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    if not any(found):
+        pytest.skip("only root sees page frames")
+    neighbours = sum(abs(one - other) == 1 for one, other in zip(found, found[1:]))
+    assert len(found) == 4096
+    if pages == "scattered":
+        assert neighbours < 0.01 * len(found)
+    else:
+        assert neighbours > 0.1 * len(found)  # or it would show nothing
+
+
 def test_trim(fio, loop):
     done = succeeded(fio(*JOB, f"--filename={loop}", "--rw=randtrim", "--registration=user", "--output-format=json"))
     assert json.loads(done.stdout)["jobs"][0]["trim"]["total_ios"] == 1024
