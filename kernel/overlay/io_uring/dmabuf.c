@@ -8,20 +8,60 @@
  * The reference lives in the request's iterator, REQ_F_DMABUF_MAP says that it
  * is there. It is taken in one place, io_import_dmabuf(), and dropped in one,
  * io_put_dmabuf_map() of rw.c, which is called
- *   - from the completion callbacks, in the context that the device completes
- *     in, before task work is queued or a poller told, and
- *   - when issuing returns and the request was not queued: then it failed, or it
- *     is put aside, for io-wq for one, and will import again.
+ *   - from completion callbacks of their own, in the context that the device
+ *     completes in, before task work is queued or a poller told,
+ *   - when the file ends the request at once, instead of queueing it, and
+ *   - when issuing returns and the request is to be completed or put aside, for
+ *     io-wq for one; then it will import again.
+ *
+ * Requests with other buffers do not come by any of this: the import, which
+ * tells kinds of buffers apart anyway, says by what it returns that the rest of
+ * the way is another.
  */
 #include <linux/dma-buf.h>
 #include <linux/file.h>
 #include <linux/slab.h>
-
-#include <uapi/linux/io_uring.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
 
 #include "io_uring.h"
 #include "dmabuf.h"
 #include "rsrc.h"
+#include "rw.h"
+
+/**
+ * io_regbuf_from_user - read one extended buffer descriptor
+ * @udesc: its user address
+ * @desc: what is there
+ * @iov: for what an iovec can say as well
+ *
+ * Context: may sleep.
+ * Return: @iov, set to the user memory or empty slot that is described, NULL if
+ * @desc is of a dma-buf, or an ERR_PTR.
+ */
+struct iovec *io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
+				  struct iovec *iov)
+{
+	if (copy_from_user(desc, u64_to_user_ptr(udesc), sizeof(*desc)))
+		return ERR_PTR(-EFAULT);
+
+	if (desc->type >= IO_REGBUF_TYPE_MAX || desc->flags ||
+	    memchr_inv(desc->__resv, 0, sizeof(desc->__resv)))
+		return ERR_PTR(-EINVAL);
+	if (desc->type == IO_REGBUF_TYPE_DMABUF)
+		return NULL;
+	if (desc->dmabuf_fd || desc->target_fd)
+		return ERR_PTR(-EINVAL);
+
+	if (desc->type == IO_REGBUF_TYPE_EMPTY && (desc->uaddr || desc->size))
+		return ERR_PTR(-EFAULT);
+	/* of interest where a pointer has 32 bits */
+	if (desc->uaddr > ULONG_MAX || desc->size > SIZE_MAX)
+		return ERR_PTR(-EFAULT);
+	iov->iov_base = u64_to_user_ptr(desc->uaddr);
+	iov->iov_len = desc->size;
+	return iov;
+}
 
 static void io_release_dmabuf(void *priv)
 {
@@ -50,7 +90,14 @@ static struct dma_buf_io_ctx *io_dmabuf_ctx(int target_fd, int dmabuf_fd)
 	return ctx;
 }
 
-/* Context: uring_lock held; may sleep. Returns a node or an ERR_PTR. */
+/**
+ * io_regbuf_dmabuf - register a dma-buf
+ * @ctx: the ring
+ * @desc: descriptor of type IO_REGBUF_TYPE_DMABUF
+ *
+ * Context: the ring's uring_lock is held; may sleep.
+ * Return: a node for the buffer table, or an ERR_PTR.
+ */
 struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 				      struct io_uring_regbuf_desc *desc)
 {
@@ -59,6 +106,8 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	struct io_rsrc_node *node;
 	int ret = -ENOMEM;
 
+	lockdep_assert_held(&ctx->uring_lock);
+
 	/* the size is the dma-buf's, addresses are offsets into it */
 	if (desc->uaddr || desc->size)
 		return ERR_PTR(-EINVAL);
@@ -66,7 +115,7 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	node = io_rsrc_node_alloc(ctx, IORING_RSRC_BUFFER);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
-	imu = io_alloc_imu(ctx, 0);
+	imu = io_cache_alloc(&ctx->imu_cache, GFP_KERNEL_ACCOUNT);
 	if (!imu)
 		goto err_free_node;
 
@@ -89,16 +138,15 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	return node;
 
 err_free_imu:
-	imu->nr_bvecs = 0;
-	io_free_imu(ctx, imu);
+	io_cache_free(&ctx->imu_cache, imu);
 err_free_node:
 	io_cache_free(&ctx->node_cache, node);
 	return ERR_PTR(ret);
 }
 
 /* The live map, made if this may sleep; a reference on it, or an ERR_PTR. */
-struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
-					  unsigned int issue_flags)
+static struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
+						 unsigned int issue_flags)
 {
 	struct dma_buf_io_map *map;
 
@@ -109,4 +157,46 @@ struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
 	if (map == ERR_PTR(-EINTR) && !fatal_signal_pending(current))
 		return ERR_PTR(-EAGAIN);
 	return map;
+}
+
+/**
+ * io_import_dmabuf - let a read or write use its registered dma-buf
+ * @req: the request; its node is that of the buffer
+ * @iter: &io_async_rw.iter of the request
+ * @offset: where in the dma-buf the request starts, in bytes
+ * @len: its length, not 0; the range is known to be inside the dma-buf
+ * @ddir: ITER_DEST or ITER_SOURCE
+ * @issue_flags: IO_URING_F_NONBLOCK says not to sleep
+ *
+ * What the request has done already is left out.
+ *
+ * Context: as issue_flags say. Takes the request's reference.
+ * Return: IO_IMPORTED_DMABUF, -EAGAIN if there is no map and this must not
+ * sleep, another errno.
+ */
+int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
+		     size_t len, int ddir, unsigned int issue_flags)
+{
+	struct dma_buf_io_ctx *dma_ctx = req->buf_node->buf->priv;
+	struct io_async_rw *io = req->async_data;
+	struct dma_buf_io_map *map;
+
+	/* only these know how to drop the reference */
+	if (unlikely(req->opcode != IORING_OP_READ_FIXED &&
+		     req->opcode != IORING_OP_WRITE_FIXED))
+		return -EFAULT;
+	if (unlikely(req->file != dma_ctx->file))
+		return -EBADF;
+
+	map = dma_buf_io_get_map(dma_ctx);
+	if (unlikely(!map)) {
+		map = io_make_dmabuf_map(dma_ctx, issue_flags);
+		if (IS_ERR(map))
+			return PTR_ERR(map);
+	}
+
+	req->flags |= REQ_F_DMABUF_MAP;
+	iov_iter_dmabuf(iter, ddir, map, offset + io->bytes_done,
+			len - io->bytes_done);
+	return IO_IMPORTED_DMABUF;
 }

@@ -159,8 +159,10 @@ static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
 
 /*
  * A reference that the running task holds is to lockdep a lock that draining
- * takes. Whoever holds one and goes for what may wait for draining (a
- * reservation lock, direct reclaim) is reported the first time, waiting or not.
+ * takes. Whoever holds one and goes for what may wait for draining, such as a
+ * reservation lock or direct reclaim by kmalloc(), is reported the first time,
+ * waiting or not. Allocating from a bio_set is not, as it tries without reclaim
+ * first.
  * Brackets what is done with the reference in process context; no code without
  * lockdep.
  */
