@@ -170,6 +170,14 @@ static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_
 	return job->cpu_sync ? buffer_cpu_end(job->units[io_u->index].buffer) : 0;
 }
 
+/* fio counts as I/O what ->queue completes, failed or not; and what it queues, see ->event. */
+static enum fio_q_status completed(struct thread_data *td, const struct io_u *io_u)
+{
+	if (io_u->error)
+		td->ts.total_io_u[io_u->ddir]--;
+	return FIO_Q_COMPLETED;
+}
+
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
 {
 	if (job->ring.queued)
@@ -177,7 +185,7 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	do_io_u_trim(td, io_u);
 	io_u_mark_submit(td, 1);
 	io_u_mark_complete(td, 1);
-	return FIO_Q_COMPLETED;
+	return completed(td, io_u);
 }
 
 static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
@@ -196,7 +204,7 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		if (unlikely(job->odd)) {
 			io_u->error = -prepare_odd(td, job, sqe, io_u);
 			if (io_u->error)
-				return FIO_Q_COMPLETED;
+				return completed(td, io_u);
 		}
 	} else if (io_u->ddir == DDIR_TRIM) {
 		return queue_trim(td, job, io_u);
@@ -294,6 +302,8 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 		if (res && !io_u->error)
 			io_u->error = -res;
 	}
+	if (unlikely(io_u->error) && ddir_rw(io_u->ddir) && td->ts.total_io_u[io_u->ddir])
+		td->ts.total_io_u[io_u->ddir]--;
 	return io_u;
 }
 
@@ -379,6 +389,8 @@ static int dmabuf_init(struct thread_data *td)
 		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
+	if (td->o.bs_unaligned)
+		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole logical blocks of the device, and direct I/O takes no others: leave it out, and blocks of bsrange= are multiples of its lower end");
 	if (o->registration == REGISTER_DMABUF) {
 		if (!td->o.odirect)
 			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");

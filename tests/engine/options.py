@@ -68,6 +68,7 @@ ROWS = (
     # blocks and buffers
     Row("bs not a power of two", "--rw=read --bs=12k --size=3m"),
     Row("bsrange", "--rw=randrw --bsrange=512-64k"),
+    Row("bs_unaligned", "--rw=randread --bsrange=512-4k --bs_unaligned=1", FAILS, REFUSED, "bs_unaligned=1 makes blocks"),
     Row("bssplit", "--rw=randrw --bssplit=4k/30:16k/40:64k/30"),
     Row("blockalign", f"{READS} --bs=4k --blockalign=8k"),
     Row("iomem_align", f"{READS} --iomem_align=512"),

@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import struct
@@ -58,11 +60,11 @@ def io_uring():
 @pytest.fixture
 def fio(fio_src, engine, io_uring, tmp_path):
     """Run fio with the engine in an empty directory."""
-    def run(*args, deny=None, env=None, so=engine):
+    def run(*args, deny=None, env=None, so=engine, before=None):
         first = () if any("ioengine=" in arg or arg.endswith(".fio") for arg in args) else (f"--ioengine=external:{so}",)
         return subprocess.run(
             [fio_src / "fio", *first, *args], capture_output=True, text=True, cwd=tmp_path, timeout=60,
-            env=os.environ | (env or {}), preexec_fn=deny and (lambda: deny_syscall(*deny)))
+            env=os.environ | (env or {}), preexec_fn=(lambda: deny_syscall(*deny)) if deny else before)
     return run
 
 
@@ -228,6 +230,20 @@ def test_failed_io_says_what_and_why(fio):
     assert re.search(r"registration=user, udmabuf memory, buffer slot \d+, .*Invalid argument: offset, length", done.stderr)
 
 
+def test_failed_io_is_not_counted(fio):
+    """What fio reports as done is what was done: writes beyond a limit fail, those below it do not."""
+    limit = 1 << 20
+
+    def limit_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    done = fio(*JOB, "--filename=f", "--rw=randwrite", "--fallocate=none", "--registration=user", "--continue_on_error=all",
+               "--ignore_error=,EFBIG",                "--output-format=json", before=limit_files)
+    job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
+    assert job["error"] == errno.EFBIG
+    assert (job["write"]["total_ios"], job["write"]["io_bytes"], job["total_err"]) == (limit // 4096, limit, 1024 - limit // 4096)
+
+
 def test_nowait_leaves_eagain_to_the_user(fio):
     """A write that has to allocate cannot do without waiting."""
     done = fio(*JOB, "--filename=f", "--rw=randwrite", "--fallocate=none", "--nowait=1", "--registration=none")
@@ -364,21 +380,65 @@ def test_signal_in_mid_run(fio_src, engine, io_uring, tmp_path, number, thread):
         os.killpg(run.pid, 0)
 
 
-def test_sanitizers(fio_src, io_uring, tmp_path):
-    """The engine built with ASan and UBSan in a stock fio: I/O, and a step that fails."""
-    subprocess.run([*MAKE, f"FIO_SRC={fio_src}", f"O={tmp_path}/so", "CFLAGS=-O1 -g -fsanitize=address,undefined"],
-                   check=True)
+@pytest.fixture(scope="session")
+def sane_engine(fio_src, tmp_path_factory):
+    """The engine with ASan, UBSan and fail.c, and the environment that it needs."""
+    out = tmp_path_factory.mktemp("sane")
+    subprocess.run(["make", "-s", "-C", ROOT / "tests/engine", f"FIO_SRC={fio_src}", f"O={out}"], check=True)
     libraries = [subprocess.run(["cc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
                  for name in ("libasan.so", "libubsan.so")]
-    # fio itself frees not all that it has
-    env = os.environ | {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    # fio itself frees not all that it has; fail.c counts what the engine does
+    return out / "steps/dmabuf.so", {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0",
+                                     "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+
+def gave_back(done):
+    """Nothing is left of the engine's, and the sanitizers have nothing to say. Its steps, and the one that failed."""
+    for crash in ("got signal", "Sanitizer", "runtime error"):
+        assert crash not in done.stdout + done.stderr, done.stderr
+    said, = re.findall(r"^fail: steps=(\d+) failed=(\w+) (.*)$", done.stderr, re.M)
+    assert said[2] == "blocks=0 mappings=0 streams=0 descriptors=0", done.stderr
+    return int(said[0]), said[1]
+
+
+def test_sanitizers(fio, sane_engine):
+    so, env = sane_engine
     for more, status in ((("--verify=crc32c", "--rw=randrw", "--cmdprio_percentage=20", "--force_async=3"), 0),
-                         (("--numjobs=2", "--thread=1", "--nrfiles=3"), 0), (("--iodepth=20000",), 1)):
-        done = subprocess.run([fio_src / "fio", f"--ioengine=external:{tmp_path}/so/dmabuf.so", *JOB,
-                               *(() if "--nrfiles=3" in more else ("--filename=f",)), "--size=1m", "--registration=user",
-                               *more], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
+                         (("--numjobs=2", "--nrfiles=3"), 0), (("--iodepth=20000",), 1)):
+        done = fio(*JOB, "--size=1m", "--registration=user", "--thread=1", *more, so=so, env=env)
         assert (done.returncode != 0) == status, done.stderr
-        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+        gave_back(done)
+
+
+@pytest.mark.parametrize("how", [(), ("--nrfiles=3", "--dmabuf_size=4k")], ids=["plain", "several"])
+def test_every_step_fails(fio, sane_engine, how):
+    """Each step on the way up in turn: a sentence or none missed it, and all is given back. sources.sh has the like."""
+    so, env = sane_engine
+    failed = []
+    while not failed or failed[-1] != "none":
+        for thread in ("0", "1"):
+            done = fio(*JOB, "--size=64k", "--registration=user", f"--thread={thread}", *how, so=so,
+                       env=env | {"FAIL_STEP": str(len(failed) + 1)})
+            if done.returncode:
+                refused(done, r"dmabuf: job: .+\.\n")
+        failed.append(gave_back(done)[1])
+    assert {"calloc", "mmap", "memfd_create", "io_uring_queue_init_params", "io_uring_register_buffers"} < set(failed)
+
+
+@pytest.mark.parametrize("how", [
+    ("--rw=randrw", "--verify=crc32c", "--force_async=5"),
+    ("--rw=randrw", "--nrfiles=3", "--dmabuf_size=4k", "--registerfiles=0", "--cmdprio_percentage=20"),
+    ("--rw=randwrite", "--fsync=4", "--bsrange=512-16k", "--sqthread_poll"),
+    ("--iodepth=20000",)], ids=["verify", "several", "flushes", "refused"])
+def test_valgrind(fio_src, engine, io_uring, tmp_path, how):
+    """Nothing that memcheck finds, leaks and descriptors left open among it, came by way of the engine."""
+    if not shutil.which("valgrind"):
+        pytest.skip("no valgrind")
+    done = subprocess.run(["valgrind", "--leak-check=full", "--show-leak-kinds=all", "--track-fds=yes", fio_src / "fio",
+                           f"--ioengine=external:{engine}", *JOB, "--size=1m", "--registration=user", "--thread=1", *how],
+                          capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert (done.returncode == 0) == (len(how) > 1) and "ERROR SUMMARY" in done.stderr, done.stderr
+    assert not re.search(r"^==.*(dmabuf\.so\)|\((dmabuf|ring|buffer|source_\w+)\.c:)", done.stderr, re.M), done.stderr
 
 
 # --- the fio it was built for ---
@@ -413,6 +473,17 @@ def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
 def test_engine_exports_one_symbol(engine):
     done = subprocess.run(["nm", "-D", "--defined-only", engine], capture_output=True, text=True, check=True)
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["ioengine"]
+
+
+def test_no_state_outside_a_job(engine):
+    """Of what can be written to, all that outlives a job is fio's description of the engine."""
+    found = set()
+    for obj in engine.parent.glob("*.o"):
+        done = subprocess.run(["nm", "--format=sysv", "--defined-only", obj], capture_output=True, text=True, check=True)
+        for name, _, _, kind, _, _, section in (line.split("|") for line in done.stdout.splitlines() if line.count("|") == 6):
+            if kind.strip() == "OBJECT" and re.match(r"\.(data(?!\.rel\.ro)|bss|tdata|tbss)|\*COM\*", section):
+                found.add((obj.name, name.strip()))
+    assert found == {("dmabuf.o", "ioengine"), ("dmabuf.o", "options")}
 
 
 def test_readme_lists_every_option(fio, engine):
