@@ -125,12 +125,24 @@ int buffers_export(struct buffers *bs, struct error *e)
 	return ret;
 }
 
-int buffer_map(struct buffer *b, struct error *e)
+int buffer_map(struct buffer *b, int fd, off_t offset, struct error *e)
 {
 	if (mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED, b->dmabuf, 0) == MAP_FAILED)
-		return error_set(e, errno, "the CPU cannot map the dma-buf (%s): fio has to fill and compare it, use memory that can be mapped",
-				 strerror(errno));
+		 MAP_SHARED | MAP_FIXED, fd, offset) != MAP_FAILED)
+		return 0;
+	if (errno == ENOMEM)	/* ours is short, not the exporter unable */
+		return error_set(e, errno, "no memory to map a dma-buf of %zu bytes: use fewer and larger ones (dmabuf_size), or raise vm.max_map_count",
+				 b->size);
+	return buffer_shadow(b, e);
+}
+
+int buffer_shadow(struct buffer *b, struct error *e)
+{
+	if (mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return error_set(e, errno, "no memory for %zu bytes in place of a dma-buf that the CPU cannot map: %s",
+				 b->size, strerror(errno));
+	b->shadow = true;
 	return 0;
 }
 
@@ -179,12 +191,21 @@ static int cpu_sync(const struct buffer *b, __u64 flags)
 	return 0;
 }
 
-int buffer_cpu_begin(const struct buffer *b)
+static off_t place_in_memory(const struct buffer *b, const void *at)
 {
-	return cpu_sync(b, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+	return b->region + ((const char *)at - (const char *)b->addr);
 }
 
-int buffer_cpu_end(const struct buffer *b)
+int buffer_cpu_begin(const struct buffer *b, void *at, size_t n)
 {
-	return cpu_sync(b, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	if (!b->shadow)
+		return cpu_sync(b, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+	return pread(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
+}
+
+int buffer_cpu_end(const struct buffer *b, const void *at, size_t n)
+{
+	if (!b->shadow)
+		return cpu_sync(b, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	return pwrite(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
 }

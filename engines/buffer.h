@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "error.h"
 
@@ -16,6 +17,8 @@ struct buffer {
 	size_t size;
 	int memory;		/* the source's own descriptor, -1: none */
 	int dmabuf;		/* -1 until exported */
+	bool shadow;		/* the CPU cannot map it: @addr is host memory in its place */
+	off_t region;		/* of a shadow: where in @memory the bytes can be read and written */
 	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
 };
 
@@ -39,7 +42,7 @@ struct source_ops {
 	bool single;		/* one dma-buf for a job, its size given */
 	/* the most bytes that one dma-buf of this source may have */
 	size_t (*max_size)(void);
-	/* map b->size bytes at b->addr */
+	/* map b->size bytes at b->addr, or host memory in their place */
 	int (*alloc)(struct buffer *b, const struct source_args *args, struct error *e);
 	/* set b->dmabuf to a dma-buf of that memory; NULL: ->alloc did */
 	int (*export)(struct buffer *b, struct error *e);
@@ -80,16 +83,26 @@ static inline struct buffer *buffers_find(struct buffers *bs, const void *addr)
 	return &bs->v[((const char *)addr - (char *)bs->addr) / bs->part];
 }
 
-/* Map a dma-buf at b->addr, for sources whose dma-bufs the CPU maps. */
-int buffer_map(struct buffer *b, struct error *e);
+/* Map @fd at b->addr; where that cannot be mapped, and always, a shadow. */
+int buffer_map(struct buffer *b, int fd, off_t offset, struct error *e);
+int buffer_shadow(struct buffer *b, struct error *e);
+
+/* Whether the CPU gets at the bytes in any way. */
+static inline bool buffer_accessible(const struct buffer *b)
+{
+	return !b->shadow || b->memory >= 0;
+}
 
 /* Name who made the dma-buf, in b->exporter. false: @fd is no dma-buf. */
 bool buffer_ask_exporter(struct buffer *b, int fd);
 /* "system", "peer-to-peer" (in a device), or "unknown" */
 const char *buffer_place(const struct buffer *b);
 
-/* The CPU starts, or has finished, to touch an exported buffer. 0 or -errno. */
-int buffer_cpu_begin(const struct buffer *b);
-int buffer_cpu_end(const struct buffer *b);
+/*
+ * The CPU starts to read, or has finished to write, @n bytes at @at of an
+ * exported buffer; those of a shadow are copied. 0 or -errno.
+ */
+int buffer_cpu_begin(const struct buffer *b, void *at, size_t n);
+int buffer_cpu_end(const struct buffer *b, const void *at, size_t n);
 
 #endif

@@ -167,7 +167,8 @@ static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_
 	}
 	if (job->cmdprio.mode != CMDPRIO_MODE_NONE)
 		sqe->ioprio = fio_cmdprio_set_ioprio(td, &job->cmdprio, io_u) ? io_u->ioprio : td->ioprio;
-	return job->cpu_sync ? buffer_cpu_end(job->units[io_u->index].buffer) : 0;
+	return job->cpu_sync ? buffer_cpu_end(job->units[io_u->index].buffer, io_u->xfer_buf,
+					      io_u->ddir == DDIR_WRITE ? io_u->xfer_buflen : 0) : 0;
 }
 
 /* fio counts as I/O what ->queue completes, failed or not; and what it queues, see ->event. */
@@ -298,7 +299,8 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 			io_u->resid = io_u->xfer_buflen - res;
 	}
 	if (unlikely(job->cpu_sync) && ddir_rw(io_u->ddir)) {
-		res = buffer_cpu_begin(job->units[io_u->index].buffer);
+		res = buffer_cpu_begin(job->units[io_u->index].buffer, io_u->xfer_buf,
+				       io_u->ddir == DDIR_READ && res > 0 ? res : 0);
 		if (res && !io_u->error)
 			io_u->error = -res;
 	}
@@ -608,6 +610,25 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 }
 
 /*
+ * fio's buffers are not the dma-buf: ->queue and ->event copy for verify=, and
+ * for nothing else, so that what is measured is the device.
+ */
+static int set_up_shadow(struct thread_data *td, struct job *job)
+{
+	const struct buffer *b = &job->buffers.v[0];
+
+	job->cpu_sync = td->o.verify != VERIFY_NONE;
+	if (job->cpu_sync && !buffer_accessible(b))
+		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and verify= has to see what is in it: leave out verify=, or use memory that can be mapped",
+			      b->exporter);
+	if (!job->cpu_sync && td_write(td) &&
+	    (td->o.zero_buffers || td->o.buffer_pattern_bytes || td->flags & (TD_F_REFILL_BUFFERS | TD_F_COMPRESS)))
+		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and writes carry what is in it: leave out zero_buffers, buffer_pattern, refill_buffers, compression and dedupe, or use memory that can be mapped",
+			      b->exporter);
+	return 0;
+}
+
+/*
  * Who touches the buffers when. fio has filled them if it writes: one bracket at
  * the start hands that to the device. If it goes on to touch them between I/Os,
  * the CPU keeps them from here and ->queue and ->event pass them to and fro.
@@ -620,13 +641,15 @@ static int set_up_cpu_sync(struct thread_data *td, struct job *job)
 	unsigned int n;
 	int ret = 0;
 
+	if (job->buffers.v[0].shadow)
+		return set_up_shadow(td, job);
 	job->cpu_sync = o->cpu_sync == CPU_SYNC_ON || (o->cpu_sync == CPU_SYNC_AUTO && touches);
 	if (!job->cpu_sync && (o->cpu_sync == CPU_SYNC_OFF || !td_write(td)))
 		return 0;
 	for (n = 0; n < job->buffers.nr && !ret; n++) {
-		ret = buffer_cpu_begin(&job->buffers.v[n]);
+		ret = buffer_cpu_begin(&job->buffers.v[n], NULL, 0);
 		if (!ret && !job->cpu_sync)
-			ret = buffer_cpu_end(&job->buffers.v[n]);
+			ret = buffer_cpu_end(&job->buffers.v[n], NULL, 0);
 	}
 	if (ret)
 		return refuse(td, -ret, "DMA_BUF_IOCTL_SYNC failed (%s): the memory's driver does not allow CPU access, cpu_sync=off leaves it out",
@@ -726,6 +749,14 @@ static void tear_down(struct job *job)
 		buffers_put(&job->buffers);
 }
 
+/* How fio's buffers and the memory are one. */
+static const char *cpu_access(const struct job *job)
+{
+	if (!job->buffers.nr || !job->buffers.v[0].shadow)
+		return "direct";
+	return job->cpu_sync ? "copy" : "none";
+}
+
 /* One line of name=value on stderr, where no output format is in the way. */
 static void report(const struct thread_data *td, const struct job *job)
 {
@@ -741,11 +772,11 @@ static void report(const struct thread_data *td, const struct job *job)
 
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
-	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu_sync=%d eagain_reissues=%llu\n",
+	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu\n",
 		td->o.name, registration_names[o->registration], sources[o->source]->name,
 		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
 		bs->page, bs->nr, bytes, registrations[o->registration],
-		(unsigned long long)job->export_us, (unsigned long long)job->register_us, job->cpu_sync,
+		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
 		(unsigned long long)job->ring.reissued);
 }
 

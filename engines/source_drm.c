@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <virtgpu_drm.h>
@@ -63,16 +62,15 @@ static int get_virtio(int node, size_t size, uint32_t *handle, uint64_t *offset)
 /* The dma-buf and the mapping hold the buffer, so the node need not stay open. */
 static int drm_alloc_from(int node, struct buffer *b, const char *path, struct error *e)
 {
-	drmVersionPtr version = drmGetVersion(node);
+	/* not drmGetVersion(), which does not survive a lack of memory */
+	struct drm_version version = { .name = b->exporter, .name_len = sizeof(b->exporter) - 1 };
 	bool render = drmGetNodeTypeFromFd(node) == DRM_NODE_RENDER;
 	uint32_t handle;
 	uint64_t offset;
 	int ret;
 
-	if (!version)
+	if (drmIoctl(node, DRM_IOCTL_VERSION, &version))
 		return error_set(e, ENOTTY, "%s is no DRM node: name one in /dev/dri", path);
-	snprintf(b->exporter, sizeof(b->exporter), "%s", version->name);
-	drmFreeVersion(version);
 
 	if (render && !strcmp(b->exporter, "virtio_gpu"))
 		ret = get_virtio(node, b->size, &handle, &offset);
@@ -87,10 +85,7 @@ static int drm_alloc_from(int node, struct buffer *b, const char *path, struct e
 		return error_set(e, errno, "%s (%s) does not export buffers as dma-bufs (%s): use a driver with PRIME",
 				 path, b->exporter, strerror(errno));
 	}
-	if (mmap(b->addr, b->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, node, offset) == MAP_FAILED)
-		return error_set(e, errno, "%s (%s) does not let the CPU map a buffer: %s",
-				 path, b->exporter, strerror(errno));
-	return 0;
+	return buffer_map(b, node, offset, e);
 }
 
 static int drm_alloc(struct buffer *b, const struct source_args *args, struct error *e)

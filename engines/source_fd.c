@@ -82,7 +82,7 @@ static int fd_alloc(struct buffer *b, const struct source_args *args, struct err
 	if (size < 0 || (size_t)size < b->size)
 		return error_set(e, EINVAL, "the dma-buf handed over has %lld bytes and the job needs %zu: lower iodepth or bs, or hand over a larger one",
 				 (long long)size, b->size);
-	return buffer_map(b, e);
+	return buffer_map(b, fd, 0, e);
 }
 
 const struct source_ops source_fd = {

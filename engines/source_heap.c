@@ -37,7 +37,7 @@ static int heap_alloc(struct buffer *b, const struct source_args *args, struct e
 		return error_set(e, err, "the heap %s has no %zu bytes (%s): lower iodepth or bs, use dmabuf_size, or give a CMA heap more with cma= at boot",
 				 args->heap, b->size, strerror(err));
 	b->dmabuf = data.fd;
-	return buffer_map(b, e);
+	return buffer_map(b, b->dmabuf, 0, e);
 }
 
 const struct source_ops source_heap = {

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/vfio.h>
@@ -96,11 +95,8 @@ static int vfio_alloc(struct buffer *b, const struct source_args *args, struct e
 	if (b->dmabuf < 0)
 		return error_set(e, errno, "region %u of %s cannot be exported (%s): it takes Linux 6.19 with CONFIG_PCI_P2PDMA and CONFIG_VFIO_PCI_DMABUF, and a memory BAR",
 				 args->vfio_region, name, strerror(errno));
-	if (mmap(b->addr, b->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		 b->memory, region.offset) == MAP_FAILED)
-		return error_set(e, errno, "the CPU cannot map region %u of %s (%s): choose a memory BAR without MSI-X tables",
-				 args->vfio_region, name, strerror(errno));
-	return 0;
+	b->region = region.offset;
+	return buffer_shadow(b, e);	/* its dma-bufs have no mmap */
 }
 
 const struct source_ops source_vfio = {

@@ -176,7 +176,7 @@ def engine(named: str = "") -> None:
                  "the meter": [*warn, "-o", str(BUILD / "meter"), str(ROOT / "harness/guest/meter.c")],
                  "iocost": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "iocost"),
                             str(ROOT / "harness/guest/iocost.c"), "-luring"],
-                 "the giver of dma-bufs": [*warn, "-D_GNU_SOURCE", "-o", str(BUILD / "give"), str(ROOT / "tests/engine/give.c")],
+                 "the engine's tests": ["make", "-C", str(ROOT / "tests/engine"), f"FIO_SRC={tree}", f"O={BUILD}"],
                  "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
                                   str(ROOT / "harness/qemu/profile.c")],
                  "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}

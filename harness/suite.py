@@ -73,8 +73,32 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
 # A GPU, a BAR that is memory, and a host bridge through which Linux lets devices talk to each other.
 DEVICES = ("-device virtio-gpu-pci -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar "
            "-cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2")
+
+
+def steps_files() -> dict[str, Path | bytes]:
+    """The engine whose steps fail on demand, and the sanitizers that it is built with."""
+    libraries = [Path(subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip())
+                 for name in ("libasan.so", "libubsan.so")]
+    return {"/usr/lib/steps.so": BUILD / "steps/dmabuf.so"} | {f"/usr/lib/{path.name}": path for path in libraries}
+
+
+def valgrind_files() -> dict[str, Path | bytes]:
+    """What of Debian's valgrind two tools need; memcheck wants the symbols of the loader."""
+    loader = subprocess.run(["readelf", "-n", "/lib64/ld-linux-x86-64.so.2"], capture_output=True, text=True, check=True).stdout
+    start, rest = re.findall(r"Build ID: (\w\w)(\w+)", loader)[0]
+    tools = ("memcheck-amd64-linux", "callgrind-amd64-linux", "vgpreload_core-amd64-linux.so",
+             "vgpreload_memcheck-amd64-linux.so", "default.supp")
+    paths = ("/usr/bin/valgrind", "/usr/bin/valgrind.bin", f"/usr/lib/debug/.build-id/{start}/{rest}.debug",
+             *(f"/usr/libexec/valgrind/{tool}" for tool in tools))
+    return {path: Path(path) for path in paths} | {"/tests/valgrind.sh": ROOT / "tests/engine/valgrind.sh"}
+
+
+STEPS = ("export ENGINE=/usr/lib/steps.so LD_PRELOAD='/usr/lib/libasan.so /usr/lib/libubsan.so' ASAN_OPTIONS=detect_leaks=0\n"
+         "sh /tests/sources.sh steps; [ $? -le 1 ]")
 ENGINE_BOOTS = (
-    *(Boot(f"sources-{mode.name}", mode, command="sh /tests/sources.sh; [ $? -le 1 ]", qemu_extra=DEVICES)
+    Boot("valgrind", MODES["strict"], command="sh /tests/valgrind.sh; [ $? -le 1 ]", files=valgrind_files),
+    Boot("sources-steps", MODES["strict"], command=STEPS, append="cma=64M", qemu_extra=DEVICES, files=steps_files),
+    *(Boot(f"sources-{mode.name}", mode, command="sh /tests/sources.sh; [ $? -le 1 ]", append="cma=64M", qemu_extra=DEVICES)
       for mode in MODES.values()),
     *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
       for mode in MODES.values()),

@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "buffer.h"
 
@@ -82,6 +84,36 @@ static void check(size_t page, size_t unit, size_t units, size_t part, unsigned 
 	buffers_put(&bs);
 }
 
+/* What cannot be mapped gets host memory, copied through a descriptor if there is one. */
+static void check_shadow(void)
+{
+	char page[PAGE] = "device";
+	struct buffer b = { .size = PAGE, .dmabuf = -1, .memory = memfd_create("m", 0), .region = PAGE };
+	struct error e;
+
+	b.addr = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert(b.addr != MAP_FAILED && ftruncate(b.memory, 2 * PAGE) == 0);
+	assert(buffer_map(&b, b.memory, PAGE, &e) == 0 && !b.shadow && buffer_accessible(&b));
+	strcpy(b.addr, "mapped");
+	assert(pread(b.memory, page, 6, PAGE) == 6 && !strcmp(page, "mapped"));
+
+	int null = open("/dev/null", O_RDWR);
+	assert(buffer_map(&b, null, 0, &e) == 0 && b.shadow && buffer_accessible(&b));
+	close(null);
+	assert(!*(char *)b.addr);
+	assert(buffer_cpu_begin(&b, b.addr, 3) == 0 && !strcmp(b.addr, "map"));
+	strcpy((char *)b.addr + 8, "host");
+	assert(buffer_cpu_end(&b, (char *)b.addr + 8, 4) == 0);
+	assert(pread(b.memory, page, 12, PAGE) == 12 && !memcmp(page, "mapped\0\0host", 12));
+	assert(buffer_cpu_begin(&b, b.addr, 0) == 0 && buffer_cpu_end(&b, b.addr, 0) == 0);
+	b.region = 2 * PAGE;			/* behind its end */
+	assert(buffer_cpu_begin(&b, b.addr, 1) == -EIO);
+	close(b.memory);
+	b.memory = -1;
+	assert(!buffer_accessible(&b) && buffer_cpu_end(&b, b.addr, 1) == -EIO);
+	munmap(b.addr, PAGE);
+}
+
 int main(void)
 {
 	struct buffers bs;
@@ -123,6 +155,8 @@ int main(void)
 	limit = 1 << 30;			/* more than one dma-buf may have */
 	check(PAGE, 1 << 20, 3000, 0, 3);
 
+	check_shadow();
+	assert(live() == 0);
 	assert(!buffer_ask_exporter(&b, 0) && !b.exporter[0]);	/* no dma-buf */
 	assert(!strcmp(buffer_place(&b), "unknown"));
 	strcpy(b.exporter, "vfio_pci_core");

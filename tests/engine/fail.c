@@ -75,7 +75,6 @@ STEP(int, connect, -1, (int fd, const void *to, unsigned int size), fd, to, size
 STEP(ssize_t, recvmsg, -1, (int fd, void *msg, int flags), fd, msg, flags)
 STEP(int, drmIoctl, -1, (int fd, unsigned long cmd, void *arg), fd, cmd, arg)
 STEP(int, drmPrimeHandleToFD, -1, (int fd, uint32_t handle, uint32_t flags, int *prime), fd, handle, flags, prime)
-STEP(void *, drmGetVersion, NULL, (int fd), fd)
 STEP(int, io_uring_queue_init_params, -ENOMEM, (unsigned int n, struct io_uring *ring, struct io_uring_params *p), n, ring, p)
 STEP(int, io_uring_register_ring_fd, -ENOMEM, (struct io_uring *ring), ring)
 STEP(int, io_uring_register_files, -ENOMEM, (struct io_uring *ring, const int *fds, unsigned int n), ring, fds, n)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * give SIZE WHERE PROGRAM...: hand dma-bufs of SIZE bytes to a program, as
+ * give SIZE[r] WHERE PROGRAM...: hand dma-bufs of SIZE bytes to a program, as
  * descriptor WHERE, or if that is a path, over a UNIX socket there, one to each
- * that connects as long as the program runs.
+ * that connects as long as the program runs. With r, they come from the system
+ * heap and are open for reading only, so that a CPU cannot map them to write.
  */
 #include <ctype.h>
 #include <err.h>
@@ -16,11 +17,26 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <unistd.h>
 
+#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 
-static int make(size_t size)
+static bool readonly;
+
+static int make_readonly(size_t size)
+{
+	struct dma_heap_allocation_data data = { .len = size, .fd_flags = O_RDONLY };
+	int heap = open("/dev/dma_heap/system", O_RDONLY);
+
+	if (heap < 0 || ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data))
+		err(2, "/dev/dma_heap/system");
+	close(heap);
+	return data.fd;
+}
+
+static int make_udmabuf(size_t size)
 {
 	struct udmabuf_create create = { .memfd = memfd_create("give", MFD_ALLOW_SEALING), .size = size };
 	int dev = open("/dev/udmabuf", O_RDWR), fd;
@@ -33,6 +49,11 @@ static int make(size_t size)
 	close(create.memfd);
 	close(dev);
 	return fd;
+}
+
+static int make(size_t size)
+{
+	return readonly ? make_readonly(size) : make_udmabuf(size);
 }
 
 static void serve(int s, size_t size)
@@ -59,11 +80,13 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	size_t size;
+	char *end;
 	int s;
 
 	if (argc < 4)
 		errx(2, "usage: give SIZE WHERE PROGRAM...");
-	size = strtoul(argv[1], NULL, 0);
+	size = strtoul(argv[1], &end, 0);
+	readonly = *end == 'r';
 	if (isdigit((unsigned char)argv[2][0])) {
 		int fd = make(size), to = atoi(argv[2]);
 

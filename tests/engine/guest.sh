@@ -69,6 +69,8 @@ verified "blocks of all sizes" "" --bsrange=512-256k --bs_unaligned=0 --size=16m
 verified "a block size that is no power of two" "" --bs=12k --dmabuf_size=64k --size=6m
 verified "memory inside a page" "" --bs=512 --iomem_align=512
 verified "larger than one command" "" --bs=8m --iodepth=4 --size=64m
+works "verified: more than 1 GiB in one dma-buf, two devices, all in flight" "buffers=1 bytes=1342177280 registrations=2 cpu_sync=1" \
+	--filename="$DEV:$DEV2" --size=100% --bs=8m --iodepth=160 --rw=write --verify=crc32c --verify_fatal=1 --verify_state_save=0
 verified "plain descriptors" "" --registerfiles=0
 verified "a kernel thread submits" "" --sqthread_poll
 verified "every I/O in a worker" "" --force_async=1
@@ -100,6 +102,17 @@ result $? "what pwrite() writes, it reads"
 run --rw=write --verify=pattern --verify_pattern=0x11 --do_verify=0 &&
 	! run --rw=read --verify=pattern --verify_pattern=0x22 && grep -q "verify.*failed\|verify: bad" log
 result $? "damage is found"
+
+# what failed was not done: half of the offsets are no logical block's
+completions() {
+	awk '{ print $1 }' "/sys/class/block/$(basename "$DEV")/stat"
+}
+before=$(completions)
+run --rw=randread --bs=512 --blockalign=256 --number_ios=1000 --size=64m --continue_on_error=io --ignore_error=EINVAL --output-format=json
+after=$(completions) counted=$(sed -n 's/.*"total_ios" : \([0-9]*\),/\1/p' log | head -n 1) errors=$(sed -n 's/.*"total_err" : \([0-9]*\),/\1/p' log)
+echo "the disk has read $((after - before)) blocks, fio counts $counted and $errors errors" >>log
+[ "$counted" = $((after - before)) ] && [ "$counted" -gt 300 ] && [ "$errors" -gt 300 ]
+result $? "failed I/O is not counted"
 
 # life of a registration
 works "reopened in a loop" "registrations=1" --rw=randread --size=64k --time_based --runtime=1

@@ -7,12 +7,14 @@
 #   -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar
 # and -cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2, through whose host
 # bridge Linux trusts transfers from device to device.
+# With "steps" and an engine that has fail.c, each source is told at each step in
+# turn that it fails, and has to say so and give back all.
 FIO=${FIO:-fio}
 ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
 [ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "sources.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
 cd "$(mktemp -d)" || exit 2
 
-number=0 bad=0 give=
+number=0 bad=0 give= steps=$1
 result() { # STATUS NAME
 	number=$((number + 1))
 	if [ "$1" = 0 ]; then
@@ -43,11 +45,32 @@ said() { # WORDS...
 		grep -q "^dmabuf: job=.* $word\( \|$\)" log || { echo "the summary has no $word" >>log; return 1; }
 	done
 }
+crashed() {
+	grep -qE "got signal|Sanitizer|runtime error" log
+}
+steps_of() { # NAME OPTIONS...: until no step is left that could fail
+	name=$1 step=0 refusals=0
+	shift
+	while :; do
+		step=$((step + 1))
+		FAIL_STEP=$step run "$@" --rw=randread --size=64k --thread=1 || {
+			refusals=$((refusals + 1))
+			grep -q "^dmabuf: job: .*\.$" log || break
+		}
+		! crashed && grep -q "^fail: .* blocks=0 mappings=0 streams=0 descriptors=0$" log || break
+		grep -q "^fail: .* failed=none " log || continue
+		[ $refusals -ge 15 ] && said registration=dmabuf
+		result $? "$name: $refusals of $((step - 1)) steps refused, and everything given back"
+		return
+	done
+	result 1 "$name: step $step fails"
+}
 check="--verify=crc32c --verify_fatal=1 --verify_state_save=0"
 seed=0
 data_of() { # NAME 'WORDS' OPTIONS...: its data alone, and each direction against plain system calls
 	name=$1 words=$2 seed=$((seed + 2))
 	shift 2
+	[ $steps ] && steps_of "$name" "$@"
 	run "$@" $check --rw=randrw && said registration=dmabuf eagain_reissues=0 $words
 	result $? "$name: verified"
 	run "$@" $check --rw=randwrite --randseed=$seed --do_verify=0 &&
@@ -56,11 +79,14 @@ data_of() { # NAME 'WORDS' OPTIONS...: its data alone, and each direction agains
 	other $check --rw=randwrite --randseed=$((seed + 1)) --do_verify=0 &&
 		run "$@" $check --rw=randwrite --randseed=$((seed + 1)) --verify_only=1
 	result $? "$name: what pwrite() writes, it reads"
+	printf XXXX | dd of="$DEV" bs=1 seek=300001 conv=notrunc,fsync 2>/dev/null
+	! run "$@" $check --rw=randwrite --randseed=$((seed + 1)) --verify_only=1 && grep -q "verify.*failed\|verify: bad" log
+	result $? "$name: it finds four bytes that are wrong"
 }
 refused() { # NAME SENTENCE OPTIONS...
 	name=$1 sentence=$2
 	shift 2
-	! run --rw=read "$@" && grep -q "$sentence" log && ! grep -qE "got signal|registrations=" log
+	! run --rw=read "$@" && grep -q "$sentence" log && ! grep -q "registrations=" log && ! crashed
 	result $? "refused: $name"
 }
 node_of() { # DRIVER PREFIX: its card or render node; a virtio device is below the PCI one, others are without
@@ -128,6 +154,23 @@ if command -v give >/dev/null; then
 	data_of "a descriptor from a socket" "source=fd exporter=udmabuf" --source=fd --dmabuf_socket=socket
 	run --source=fd --dmabuf_socket=socket --numjobs=2 --offset_increment=4m --rw=randrw $check
 	result $? "a descriptor from a socket, two jobs"
+
+	# The CPU cannot map it: the data goes from disk to disk through it, and nothing looks at it.
+	give="give 262144r 9"
+	nobody="--source=fd --dmabuf_fd=9"
+	dd if=/dev/urandom of="$DEV" bs=64k count=4 conv=notrunc,fsync 2>/dev/null
+	run $nobody --rw=randread && said exporter=system cpu=none cpu_sync=0
+	result $? "memory that the CPU cannot map: reads"
+	both="--bs=256k --iodepth=1 --size=256k"
+	cat >both.sh <<-END
+		"$FIO" --ioengine=external:$ENGINE --registration=dmabuf $nobody --direct=1 $both --name=in --filename=$DEV --rw=read &&
+		"$FIO" --ioengine=external:$ENGINE --registration=dmabuf $nobody --direct=1 $both --name=out --filename=$DEV2 --rw=write
+	END
+	$give sh both.sh >log 2>&1 && said cpu=none && blockdev --flushbufs "$DEV2" &&
+		[ "$(dd if="$DEV" bs=64k count=4 2>/dev/null | md5sum)" = "$(dd if="$DEV2" bs=64k count=4 2>/dev/null | md5sum)" ]
+	result $? "memory that the CPU cannot map: from disk to disk"
+	refused "verify= in memory that the CPU cannot map" "cannot map this dma-buf of system, and verify= has to see" $nobody $check
+	refused "data for memory that the CPU cannot map" "cannot map this dma-buf of system, and writes carry" $nobody --rw=write --zero_buffers
 	give=
 else
 	skip "a descriptor handed over" "give.c is not built"
@@ -145,7 +188,9 @@ if [ "$bar" ]; then
 	echo vfio-pci >"/sys/bus/pci/devices/$bar/driver_override"
 	echo "$bar" >/sys/bus/pci/drivers_probe
 	if run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read; then
-		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer" --source=vfio --vfio_device="$bar" --vfio_region=2
+		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer cpu=copy" --source=vfio --vfio_device="$bar" --vfio_region=2
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=none cpu_sync=0
+		result $? "vfio BAR: no copies without verify="
 	else
 		grep '^dmabuf:' log | sed 's/^/# /'
 		grep -q "^dmabuf: job: /dev/.* cannot reach memory of vfio_pci_core peer-to-peer" log
