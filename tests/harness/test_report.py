@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The report stands alone, and a browser shows it."""
 
+import argparse
 import dataclasses
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import test_bench
 import test_cost
 
-from harness import cost, plot, project, record, report, table
+from harness import __main__, cost, deps, plot, project, record, report, table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -98,6 +99,18 @@ def test_a_browser_shows_it(run, tmp_path):
     width, height, raw = pixels(shot.read_bytes())
     assert (width, height) == (1200, 6000)
     assert len(zlib.compress(raw)) > 100_000  # an empty page of this size takes a few hundred bytes
+
+
+@pytest.mark.parametrize("kind, file", (("bench", "run.json"), ("cost", "cost.json")))
+def test_make_plot_writes_it_again(run, monkeypatch, kind, file):
+    monkeypatch.setattr(deps, "install", lambda: None)
+    place = run.parent / kind
+    changed = record.read(place / file) | {"id": "quite-another"}
+    record.write(place / file, changed)
+    (place / "report.html").write_text("old")
+    assert __main__.redraw(argparse.Namespace(run=str(place))) == 0
+    text = (place / "report.html").read_text()
+    assert "quite-another" in text and text.count("<svg") >= 2
 
 
 def test_every_figure_is_well_formed(run):
