@@ -17,7 +17,7 @@ from .paths import BUILD, RESULTS, ROOT
 SCHEMA = 1
 HISTORY = RESULTS / "history"
 REPORT = BUILD / "regress"
-MORE = 0.005  # of the instructions of an I/O; two boots of one build differ by a tenth of that, 1 MiB reads by as much
+MORE = 0.005  # of the instructions of an I/O; two boots of one build differ by less than half of that
 GROWTH = 0.02  # operations per I/O: what is done once a batch of 32 is 0.03; below is an interrupt more or less
 LEAST = 0.5  # instructions per I/O of a function that is recorded by name
 CELLS = (("read-4k", "user"), ("read-4k", "dmabuf"), ("write-4k", "dmabuf"), ("read-1m", "dmabuf"))

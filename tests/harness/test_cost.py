@@ -78,6 +78,12 @@ def test_goals_are_met_missed_or_not_measured():
     assert "1 not measured" in cost.render(part)
 
 
+def test_large_blocks_of_a_dmabuf_are_many():
+    case = cost.CASES["read-1m"]
+    assert (case.ios("user"), case.ios("dmabuf")) == (3000, 10000)
+    assert cost.CASES["read-4k"].ios("dmabuf") == cost.CASES["read-4k"].count
+
+
 def test_the_noise_is_that_of_repeated_cells():
     noisy = copy.deepcopy(result())
     noisy["rows"][0]["instructions_per_io"] *= 1.002

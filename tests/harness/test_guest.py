@@ -211,3 +211,12 @@ def test_guests_keep_to_processors_of_their_own(monkeypatch: pytest.MonkeyPatch,
         assert third == "0"
     assert "waiting for one to end" in capsys.readouterr().err
     first.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("words, policy", (((), "SCHED_OTHER"), (("-icount", "shift=1"), "SCHED_BATCH")))
+def test_with_an_instruction_clock_no_thread_breaks_in_on_another(monkeypatch, tmp_path, words, policy):
+    monkeypatch.setattr(guest, "CACHE", tmp_path)
+    argv = ["sh", "-c", f"chrt -p $$ >{tmp_path}/policy", "sh", "-accel", "tcg,thread=single", *words]
+    with guest.qemu(argv, tmp_path, 2) as process:
+        assert process.wait(10) == 0
+    assert policy in (tmp_path / "policy").read_text()
