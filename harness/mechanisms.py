@@ -8,7 +8,7 @@ from .profile import Window
 CALLS: dict[str, tuple[tuple[str, ...], ...]] = {
     "map": (("iommu_map_nosync",),),
     "unmap": (("__iommu_unmap",), ("iommu_unmap", "iommu_unmap_fast")),
-    "flush": (("qi_submit_sync",),),
+    "flush": (("qi_submit_sync",),),  # VT-d's, the only IOMMU that cost is measured on
     "iova": (("alloc_iova_fast",),),
     "command": (("nvme_setup_cmd",),),
     "dma_pool": (("dma_pool_alloc",),),
