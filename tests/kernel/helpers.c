@@ -16,6 +16,7 @@
 
 #define HUGE_PAGE	(2 * T_MIB)
 #define UDMABUF_ITEMS	1024UL	/* the driver's default list_limit */
+#define SLOW		10	/* seconds: a test that takes so long says so */
 
 const char *t_dev, *t_dev2;
 const char *const t_mode_names[T_MODES] = {
@@ -27,6 +28,7 @@ const char *const t_kind_names[T_KINDS] = {
 
 static unsigned int planned, done, failed, skipped;
 static char skip_reason[256];
+static time_t last;	/* when the test before ended */
 
 /* KTAP */
 
@@ -99,6 +101,7 @@ void t_start(const char *dev, const char *dev2, bool dmabuf, unsigned int tests)
 	t_dev2 = argument(dev2, "DEV2");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	planned = tests;
+	last = time(NULL);
 	printf("KTAP version 1\n");
 	if (!t_dev)
 		t_die("no disk: name a scratch NVMe namespace as the first argument or in DEV=");
@@ -121,6 +124,9 @@ void t_report(enum t_result result, const char *fmt, ...)
 	if (result == T_SKIP)
 		printf(" # SKIP %s", skip_reason);
 	printf("\n");
+	if (time(NULL) - last >= SLOW)
+		t_diag("that took %lld s", (long long)(time(NULL) - last));
+	last = time(NULL);
 	failed += result == T_FAIL;
 	skipped += result == T_SKIP;
 }
