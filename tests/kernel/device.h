@@ -220,14 +220,19 @@ static inline enum t_result load_during(struct load *load, struct event *event, 
 }
 
 /* A buffer of the test exporter, which counts mappings and watches pages that it has left. */
-static inline enum t_result watched_init(struct t_buf *buf)
+static inline enum t_result watched_init_flags(struct t_buf *buf, unsigned int flags)
 {
 	T_TRY(need_exporter());
-	*buf = (struct t_buf){ .fd = export_buf(SIZE, T_PAGE, DMA_BUF_IO_TEST_MOVES), .memfd = -1, .size = SIZE };
+	*buf = (struct t_buf){ .fd = export_buf(SIZE, T_PAGE, flags | DMA_BUF_IO_TEST_MOVES), .memfd = -1, .size = SIZE };
 	T_CHECK(buf->fd >= 0, "exporting: %s", t_number(buf->fd));
 	buf->map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, buf->fd, 0);
 	T_CHECK(buf->map != MAP_FAILED, "mmap: %m");
 	return T_PASS;
+}
+
+static inline enum t_result watched_init(struct t_buf *buf)
+{
+	return watched_init_flags(buf, 0);
 }
 
 /* After the last registration is gone: nothing is left. */
