@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from options import FAILS, REFUSED, ROWS, SAME, WORKS
-from test_engine import engine, fio_src, io_uring, loop, summary  # noqa: F401: fixtures
+from test_engine import CACHE, MAKE, engine, fio_src, io_uring, loop, summary  # noqa: F401: fixtures
 
 JOB = ("--name=job", "--size=4m", "--direct=1", "--bs=4k", "--iodepth=8", "--fallocate=none", "--filename=f",
        "--output-format=json", "--verify_state_save=0")
@@ -44,17 +44,28 @@ def figures(done):
             for job in jobs]
 
 
+@pytest.fixture(scope="session")
+def later(tmp_path_factory):
+    """A fio that has the options which fio_src lacks, and the engine for it."""
+    tree = CACHE / "src/fio-3.41"
+    if not (tree / "fio").exists():
+        pytest.skip("no later fio, which `make check-abi` gets and builds")
+    out = tmp_path_factory.mktemp("later")
+    subprocess.run([*MAKE, f"FIO_SRC={tree}", f"O={out}"], check=True, capture_output=True)
+    return tree, out / "dmabuf.so"
+
+
 @pytest.fixture
-def both(fio_src, engine, io_uring, prepared, tmp_path, request):
+def both(io_uring, prepared, tmp_path, request):
     """Run a row through an engine, in a fresh copy of what was prepared."""
-    def run(row, name, *more):
+    def run(tree, row, name, *more):
         place = shutil.copytree(prepared, tmp_path / re.sub(r"\W", "", name), dirs_exist_ok=True)
         args = [*JOB, *row.args.split(), *more]
         if row.on == "loop":
             args.append(f"--filename={request.getfixturevalue('loop')}")
         args = [arg for n, arg in enumerate(args) if not arg.startswith("--filename=")
                 or (arg != "--filename=" and arg == [a for a in args if a.startswith("--filename=")][-1])]
-        return subprocess.run([fio_src / "fio", f"--ioengine={name}", *args], capture_output=True, text=True, cwd=place,
+        return subprocess.run([tree / "fio", f"--ioengine={name}", *args], capture_output=True, text=True, cwd=place,
                               timeout=60, preexec_fn=limit_files if row.slug == "short-write" else None)
     return run
 
@@ -64,11 +75,10 @@ def ioops_version(fio_src):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
-def test_option(both, fio_src, engine, row):
-    if row.since > ioops_version(fio_src):
-        pytest.skip(f"{row.name} is of a later fio")
-    ours = both(row, f"external:{engine}", "--registration=user")
-    theirs = both(row, "io_uring")
+def test_option(both, fio_src, engine, row, request):
+    tree, so = request.getfixturevalue("later") if row.since > ioops_version(fio_src) else (fio_src, engine)
+    ours = both(tree, row, f"external:{so}", "--registration=user")
+    theirs = both(tree, row, "io_uring")
     for done, expected in ((theirs, row.theirs), (ours, row.ours)):
         assert "got signal" not in done.stdout + done.stderr
         assert (done.returncode == 0) == (expected in (SAME, WORKS)), done.stderr

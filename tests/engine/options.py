@@ -54,7 +54,7 @@ ROWS = (
     Row("uncached", f"{READS} --uncached=1", WORKS, REFUSED, "no page cache is involved"),
     Row("cmd_type", f"{READS} --cmd_type=nvme", WORKS, REFUSED, PASSTHROUGH),
     *(Row(name, f"{READS} --{name}={value}", WORKS, REFUSED, PASSTHROUGH, since) for name, value, since in (
-        ("md_per_io_size", "8", 33), ("pi_act", "1", 33), ("pi_chk", "GUARD", 33), ("apptag", "1", 33),
+        ("md_per_io_size", "0", 33), ("pi_act", "1", 33), ("pi_chk", "GUARD", 33), ("apptag", "1", 33),
         ("apptag_mask", "1", 33), ("readfua", "1", 36), ("writefua", "1", 36), ("write_mode", "write", 36),
         ("verify_mode", "read", 36), ("deac", "1", 36))),
     # depth and batches
