@@ -54,7 +54,7 @@ PAIR = " ".join(("-device nvme-subsys,id=pair -device nvme,id=both,serial=pair,s
     f"logical_block_size={block},physical_block_size={block}" for nsid, block in ((1, 512), (2, 4096)))))
 PAIR_TESTS = """\
 both=$(dirname $(grep -l '^pair' /sys/class/nvme/*/serial)); both=/dev/${both##*/}n
-/tests/run.sh ${both}2 ${both}1 partition; [ $? -le 1 ] || exit
+/tests/run.sh ${both}2 ${both}1 partition data queues; [ $? -le 1 ] || exit
 /tests/run.sh ${both}1 ${both}2 namespace; [ $? -le 1 ]"""
 
 
@@ -69,6 +69,9 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
          Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR),
+         # The guest's controllers take SGLs: never, and whenever they can.
+         *(Boot(name, MODES["strict"], command=f"TESTS=data; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
+           for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 # A GPU, a BAR that is memory, and a host bridge through which Linux lets devices talk to each other.
 DEVICES = ("-device virtio-gpu-pci -object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar "

@@ -84,8 +84,8 @@ static enum t_result edges(struct t_ring *ring, struct t_buf *buf, int fd,
 		for (p = 0; p < T_COUNT(places); p++) {
 			for (near = 0; near < 10; near++) {
 				size_t first = places[p] + near / 2 - 2;
-				/* Half of them begin within a page. */
-				size_t skew = (n + p + near) % 2 * 512;
+				/* Half of them begin within a page, if blocks do. */
+				size_t skew = (n + p + near) % 2 * disk.lba;
 				size_t len = pages[n] * T_PAGE, pos;
 
 				end = near % 2;
