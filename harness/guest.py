@@ -164,7 +164,8 @@ def base_files() -> dict[str, Path | bytes]:
     built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/bin/iocost": BUILD / "iocost", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
              "/tests/run.sh": ROOT / "tests/kernel/run.sh", "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
-             "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh"}
+             "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
+             "/tests/ktap.sh": ROOT / "tests/engine/ktap.sh"}
     built |= {f"/tests/{path.name}": path for path in (BUILD / "tests").glob("*") if os.access(path, os.X_OK)}
     built |= {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
     return files | {name: path for name, path in built.items() if path.is_file()}

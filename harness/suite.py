@@ -42,7 +42,8 @@ def host_files() -> dict[str, Path | bytes]:
     """Python and the harness, for a guest that is the machine of `bench --target host`."""
     python = Path(f"/usr/lib/python{sys.version_info.major}.{sys.version_info.minor}")
     trees = {"/usr/bin/python3": Path("/usr/bin/python3"), str(python): python, "/p/harness": ROOT / "harness",
-             "/p/jobs": ROOT / "jobs", "/p/host.sh": ROOT / "tests/harness/host.sh"}
+             "/p/jobs": ROOT / "jobs", "/p/host.sh": ROOT / "tests/harness/host.sh",
+             "/p/ktap.sh": ROOT / "tests/engine/ktap.sh"}
     trees |= {f"/p/build/{name}": BUILD / name for name in host.NEEDED}
     return guest.user_files(" ".join(shlex.quote(f"{path}={place}") for place, path in trees.items()))
 

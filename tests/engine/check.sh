@@ -5,9 +5,9 @@
 #   unpatched   one without
 #   multipath   one with the series, booted with nvme_core.multipath=Y
 #               nvme_core.multipath_always_on=Y
+. "$(dirname "$0")/ktap.sh"
 CHECK=${CHECK:-dmabuf-check}
 KERNEL=${1:-ready}
-number=0 bad=0
 says() { # NAME STATUS PATTERNS... of dmabuf-check "$DEV"
 	name=$1 want=$2
 	shift 2
@@ -16,19 +16,12 @@ says() { # NAME STATUS PATTERNS... of dmabuf-check "$DEV"
 	for pattern; do
 		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
 	done
-	number=$((number + 1))
-	if [ "$status" = "$want" ]; then
-		echo "ok $number - $name"
-	else
-		bad=$((bad + 1))
-		echo "not ok $number - $name"
-		sed 's/^/# /' log
-	fi
+	[ "$status" = "$want" ]
+	result $? "$name"
 }
 cd "$(mktemp -d)" || exit 2
 [ -b "$DEV" ] || { echo "check.sh: DEV must name an NVMe namespace" >&2; exit 2; }
 
-echo "KTAP version 1"
 case $KERNEL in
 ready)
 	if [ -d /sys/class/iommu/dmar0 ]; then
@@ -45,6 +38,4 @@ multipath)
 	says "a multipath head" 1 '^+ kernel' '^- multipath' 'next: boot with nvme_core.multipath=N' '^- registration .*refuses' '^not ready'
 	;;
 esac
-echo "1..$number"
-echo "# $bad of $number failed"
-[ "$bad" = 0 ]
+finish

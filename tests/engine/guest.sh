@@ -3,6 +3,7 @@
 # The engine with registered dma-bufs, in a guest whose kernel has them: KTAP.
 # Wants fio and dmabuf.so in $FIO and $ENGINE (defaults: those of the harness's
 # guest) and scratch NVMe namespaces in $DEV and $DEV2. Destroys what is on them.
+. "$(dirname "$0")/ktap.sh"
 FIO=${FIO:-fio}
 ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
 [ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "guest.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
@@ -11,17 +12,6 @@ case $1 in
 *) cd "$(mktemp -d)" || exit 2 ;;
 esac
 
-number=0 bad=0
-result() { # STATUS NAME
-	number=$((number + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $number - $2"
-	else
-		bad=$((bad + 1))
-		echo "not ok $number - $2"
-		sed 's/^/# /' log
-	fi
-}
 run() { # fio with the engine, one job on $DEV unless --filename is the first option
 	case $1 in
 	--filename=*) ;;
@@ -56,8 +46,6 @@ refused() { # NAME SENTENCE OPTIONS...
 	! run "$@" && grep -q "$sentence" log && ! grep -qE "got signal|registrations=" log
 	result $? "refused: $name"
 }
-
-echo "KTAP version 1"
 
 # data, in every arrangement of buffers, files, rings and jobs
 verified "one dma-buf" "buffers=1 registrations=1 page=4096"
@@ -131,9 +119,6 @@ if truncate -s 8M image && loop=$(losetup -f 2>log) && losetup "$loop" image 2>l
 	refused "a driver without the feature" "the driver of $loop cannot take dma-bufs" --filename="$loop" --rw=read
 	losetup -d "$loop"
 else
-	number=$((number + 1))
-	echo "ok $number - refused: a driver without the feature # SKIP no loop device: $(cat log)"
+	skip "refused: a driver without the feature" "no loop device: $(cat log)"
 fi
-echo "1..$number"
-echo "# $bad of $number failed"
-[ "$bad" = 0 ]
+finish

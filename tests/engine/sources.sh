@@ -9,26 +9,13 @@
 # bridge Linux trusts transfers from device to device.
 # With "steps" and an engine that has fail.c, each source is told at each step in
 # turn that it fails, and has to say so and give back all.
+. "$(dirname "$0")/ktap.sh"
 FIO=${FIO:-fio}
 ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
 [ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "sources.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
 cd "$(mktemp -d)" || exit 2
 
-number=0 bad=0 give= steps=$1
-result() { # STATUS NAME
-	number=$((number + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $number - $2"
-	else
-		bad=$((bad + 1))
-		echo "not ok $number - $2"
-		sed 's/^/# /' log
-	fi
-}
-skip() { # NAME REASON
-	number=$((number + 1))
-	echo "ok $number - $1 # SKIP $2"
-}
+give='' steps=$1
 run() { # OPTIONS...; $give is the program that hands over a dma-buf, if any
 	case $1 in
 	--filename=*) ;;
@@ -98,8 +85,6 @@ node_of() { # DRIVER PREFIX: its card or render node; a virtio device is below t
 	done
 	return 1
 }
-
-echo "KTAP version 1"
 
 data_of udmabuf "exporter=udmabuf memory=system page=4096" --source=udmabuf
 echo 8 >/proc/sys/vm/nr_hugepages
@@ -202,6 +187,4 @@ else
 fi
 refused "no vfio device" "no PCI device 0000:7f:1f.7" --source=vfio --vfio_device=0000:7f:1f.7
 
-echo "1..$number"
-echo "# $bad of $number failed"
-[ "$bad" = 0 ]
+finish

@@ -2,22 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # fio and the engine under valgrind, with registered dma-bufs, in a guest: KTAP.
 # As guest.sh, wants scratch NVMe namespaces in $DEV and $DEV2, and valgrind.
+. "$(dirname "$0")/ktap.sh"
 FIO=${FIO:-fio}
 ENGINE=${ENGINE:-/usr/lib/dmabuf.so}
 [ -b "$DEV" ] && [ -b "$DEV2" ] || { echo "valgrind.sh: DEV and DEV2 must name two scratch disks" >&2; exit 2; }
 cd "$(mktemp -d)" || exit 2
 
-number=0 bad=0
-result() { # STATUS NAME
-	number=$((number + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $number - $2"
-	else
-		bad=$((bad + 1))
-		echo "not ok $number - $2"
-		sed 's/^/# /' log
-	fi
-}
 under() { # TOOL OPTIONS...
 	tool=$1
 	shift
@@ -37,7 +27,6 @@ count() { # REGISTRATION IOS: user-space instructions of a run
 		--norandommap --size=64m --io_size=100g && sed -n 's/.*Collected : //p' log
 }
 
-echo "KTAP version 1"
 check="--rw=randrw --size=1m --verify=crc32c --verify_fatal=1 --verify_state_save=0"
 clean "verified" --filename="$DEV" $check
 clean "a dma-buf for each block, two devices" --filename="$DEV:$DEV2" --dmabuf_size=4k $check
@@ -52,6 +41,4 @@ for registration in user dmabuf; do
 done
 [ "$user" -gt 0 ] && [ "$dmabuf" -gt 0 ] && [ $((dmabuf * 1000)) -le $((user * 1002)) ]
 result $? "user-space instructions per I/O: no more with dma-bufs than with user memory"
-echo "1..$number"
-echo "# $bad of $number failed"
-[ "$bad" = 0 ]
+finish

@@ -2,23 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # `bench --target host` on a machine with a disk behind an IOMMU: a guest. KTAP.
 # The harness is in the current directory; DEV and DEV2 are scratch disks.
-number=0 bad=0
-result() { # STATUS NAME
-	number=$((number + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $number - $2"
-	else
-		bad=$((bad + 1))
-		echo "not ok $number - $2"
-		sed 's/^/# /' /tmp/said
-	fi
-}
+. "$(dirname "$0")/ktap.sh"
 bench() {
-	python3 -m harness bench --target host --short --jobs randread-4k --registrations "user dmabuf" "$@" >/tmp/said 2>&1
+	python3 -m harness bench --target host --short --jobs randread-4k --registrations "user dmabuf" "$@" >log 2>&1
 }
 refused() { # NAME SENTENCE DEVICE
 	bench --dev "$3"
-	[ $? = 240 ] && grep -q "^harness: .*$2" /tmp/said && [ "$(wc -l </tmp/said)" = 1 ]
+	[ $? = 240 ] && grep -q "^harness: .*$2" log && [ "$(wc -l <log)" = 1 ]
 	result $? "refused: $1"
 }
 function=$(basename "$(readlink -f "/sys/class/block/$(basename "$DEV")/device/device")")
@@ -38,7 +28,7 @@ interrupted() { # SIGNAL STATUS NAME
 	python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.execvp(sys.argv[1], sys.argv[1:])' \
-		python3 -m harness bench --target host --short --jobs randread-4k --modes "passthrough" --dev "$DEV" >/tmp/said 2>&1 &
+		python3 -m harness bench --target host --short --jobs randread-4k --modes "passthrough" --dev "$DEV" >log 2>&1 &
 	pid=$! tries=0
 	until { [ "$(cat "$type")" = identity ] && running; } || [ $tries = 300 ]; do
 		tries=$((tries + 1))
@@ -47,12 +37,11 @@ os.execvp(sys.argv[1], sys.argv[1:])' \
 	kill "-$1" $pid
 	wait $pid
 	status=$?
-	echo "status $status" >>/tmp/said
+	echo "status $status" >>log
 	[ $tries -lt 300 ] && [ $status = "$2" ] && undone
 	result $? "$3"
 }
 
-echo "KTAP version 1"
 refused "no disk" "say DEV=" ""
 refused "a wrong path" "does not exist" /nonexistent
 refused "a directory" "is not a block device" /tmp
@@ -72,7 +61,7 @@ blockdev --rereadpt "$DEV2"
 sleep 1
 refused "a partition" "is a partition: name the whole disk, $DEV2" "${DEV2}p1"
 bench --dev "$DEV" --jobs "randread-4k randwrite-4k"
-[ $? = 240 ] && grep -q "randwrite-4k would destroy" /tmp/said
+[ $? = 240 ] && grep -q "randwrite-4k would destroy" log
 result $? "refused: a job that writes"
 
 dd if=/dev/urandom of="$DEV" bs=1M count=33 2>/dev/null
@@ -88,5 +77,4 @@ result $? "what was on the disk still is"
 cp -r results/. "$RESULTS"
 interrupted INT 130 "SIGINT in the middle: all is undone"
 interrupted TERM 143 "SIGTERM in the middle: all is undone"
-echo "1..$number"
-[ $bad = 0 ]
+finish
