@@ -155,7 +155,7 @@ static void slow_kswapd(int policy)
 static enum t_result short_of_memory(enum t_result (*test)(void))
 {
 	long min_free = atol(get("/proc/sys/vm/min_free_kbytes")), huge = atol(get("/proc/sys/vm/nr_hugepages"));
-	long before, kib, n = 0;
+	long before, left, kib, n = 0;
 	enum t_result result = T_FAIL;
 	pthread_t threads[4];
 	unsigned int i;
@@ -165,13 +165,18 @@ static enum t_result short_of_memory(enum t_result (*test)(void))
 	close(cached);
 	cached = t_open(t_dev2, O_RDONLY);	/* which goes on while the other is reset */
 	T_IS(set_vm("drop_caches", 3), 0, "drop_caches");
-	T_IS(set_vm("nr_hugepages", huge + (meminfo("MemFree") - FREE_KIB) / 2048), 0, "nr_hugepages");
+	/* until there are no more in a row */
+	for (i = 0; i < 5 && meminfo("MemFree") > 2 * FREE_KIB; i++)
+		T_IS(set_vm("nr_hugepages", atol(get("/proc/sys/vm/nr_hugepages")) + (meminfo("MemFree") - FREE_KIB) / 2048),
+		     0, "nr_hugepages");
 	slow_kswapd(SCHED_IDLE);
 	stop = false;
 	for (i = 0; i < T_COUNT(threads); i++)
 		if (pthread_create(&threads[i], NULL, keep_filling, NULL))
 			t_die("no thread");
-	for (kib = min_free; kib < 4 * FREE_KIB && n < 10; kib += 8192) {
+	/* most of it may be free in a zone, and of what is to be kept this has its share only */
+	left = meminfo("MemFree");
+	for (kib = left / 2; kib < 8 * left && n < 10; kib += left / 32) {
 		n = stalls();
 		T_IS(set_vm("min_free_kbytes", kib), 0, "min_free_kbytes");
 		usleep(200000);
