@@ -144,19 +144,35 @@ err_free_node:
 	return ERR_PTR(ret);
 }
 
-/* The live map, made if this may sleep; a reference on it, or an ERR_PTR. */
-static struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
-						 unsigned int issue_flags)
+static int io_imported_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
+			      u64 offset, size_t len, int ddir,
+			      struct dma_buf_io_map *map)
+{
+	struct io_async_rw *io = req->async_data;
+
+	req->flags |= REQ_F_DMABUF_MAP;
+	iov_iter_dmabuf(iter, ddir, map, offset + io->bytes_done,
+			len - io->bytes_done);
+	return IO_IMPORTED_DMABUF;
+}
+
+/* There is no live map: make it, if this may sleep. */
+static noinline int io_import_dmabuf_slow(struct io_kiocb *req,
+					  struct iov_iter *iter, u64 offset,
+					  size_t len, int ddir,
+					  unsigned int issue_flags)
 {
 	struct dma_buf_io_map *map;
 
 	if (issue_flags & IO_URING_F_NONBLOCK)
-		return ERR_PTR(-EAGAIN);
-	map = dma_buf_io_make_map(dma_ctx);
+		return -EAGAIN;
+	map = dma_buf_io_make_map(req->buf_node->buf->priv);
 	/* a worker is also "interrupted" to be given work */
 	if (map == ERR_PTR(-EINTR) && !fatal_signal_pending(current))
-		return ERR_PTR(-EAGAIN);
-	return map;
+		return -EAGAIN;
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	return io_imported_dmabuf(req, iter, offset, len, ddir, map);
 }
 
 /**
@@ -178,7 +194,6 @@ int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
 		     size_t len, int ddir, unsigned int issue_flags)
 {
 	struct dma_buf_io_ctx *dma_ctx = req->buf_node->buf->priv;
-	struct io_async_rw *io = req->async_data;
 	struct dma_buf_io_map *map;
 
 	/* only these know how to drop the reference */
@@ -189,14 +204,8 @@ int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
 		return -EBADF;
 
 	map = dma_buf_io_get_map(dma_ctx);
-	if (unlikely(!map)) {
-		map = io_make_dmabuf_map(dma_ctx, issue_flags);
-		if (IS_ERR(map))
-			return PTR_ERR(map);
-	}
-
-	req->flags |= REQ_F_DMABUF_MAP;
-	iov_iter_dmabuf(iter, ddir, map, offset + io->bytes_done,
-			len - io->bytes_done);
-	return IO_IMPORTED_DMABUF;
+	if (unlikely(!map))
+		return io_import_dmabuf_slow(req, iter, offset, len, ddir,
+					     issue_flags);
+	return io_imported_dmabuf(req, iter, offset, len, ddir, map);
 }

@@ -145,10 +145,13 @@ static inline void nvme_dmabuf_map_long(const struct nvme_dmabuf_map *map,
 					     NVME_CTRL_PAGE_SIZE));
 }
 
-/* Point @cmd to the data of @req; needs no memory and cannot fail */
-static inline void nvme_dmabuf_map_data(struct request *req,
-					struct device *dev,
-					struct nvme_common_command *cmd)
+/*
+ * Point @cmd to the data of @req; needs no memory and cannot fail. Returns how
+ * many segments nvme_dmabuf_unmap_data() has to be called for: 0 or 1.
+ */
+static inline unsigned int nvme_dmabuf_map_data(struct request *req,
+						struct device *dev,
+						struct nvme_common_command *cmd)
 {
 	struct nvme_dmabuf_map *map = nvme_dmabuf_map(req);
 	u64 offset = bio_dmabuf_offset(req->bio);
@@ -167,17 +170,16 @@ static inline void nvme_dmabuf_map_data(struct request *req,
 		nvme_dmabuf_map_long(map, offset, len, cmd);
 	}
 
-	if (unlikely(map->need_sync))
-		__nvme_dmabuf_sync(map, dev, req, true);
+	if (likely(!map->need_sync))
+		return 0;
+	__nvme_dmabuf_sync(map, dev, req, true);
+	return 1;
 }
 
 static inline void nvme_dmabuf_unmap_data(struct request *req,
 					  struct device *dev)
 {
-	struct nvme_dmabuf_map *map = nvme_dmabuf_map(req);
-
-	if (unlikely(map->need_sync))
-		__nvme_dmabuf_sync(map, dev, req, false);
+	__nvme_dmabuf_sync(nvme_dmabuf_map(req), dev, req, false);
 }
 
 #else
@@ -187,10 +189,11 @@ static inline bool nvme_rq_is_dmabuf(struct request *req)
 	return false;
 }
 
-static inline void nvme_dmabuf_map_data(struct request *req,
-					struct device *dev,
-					struct nvme_common_command *cmd)
+static inline unsigned int nvme_dmabuf_map_data(struct request *req,
+						struct device *dev,
+						struct nvme_common_command *cmd)
 {
+	return 0;
 }
 
 static inline void nvme_dmabuf_unmap_data(struct request *req,
