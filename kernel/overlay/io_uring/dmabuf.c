@@ -14,9 +14,9 @@
  *   - when issuing returns and the request is to be completed or put aside, for
  *     io-wq for one; then it will import again.
  *
- * Requests with other buffers do not come by any of this: the import, which
- * tells kinds of buffers apart anyway, says by what it returns that the rest of
- * the way is another.
+ * Requests with other buffers do not come by any of this. To the ordinary import
+ * such a slot is one for neither direction, so it refuses it; reads and writes
+ * then look whether it is a dma-buf, in io_rw_dmabuf().
  */
 #include <linux/dma-buf.h>
 #include <linux/file.h>
@@ -27,7 +27,6 @@
 #include "io_uring.h"
 #include "dmabuf.h"
 #include "rsrc.h"
-#include "rw.h"
 
 /**
  * io_regbuf_from_user - read one extended buffer descriptor
@@ -131,7 +130,7 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	imu->folio_shift = PAGE_SHIFT;
 	refcount_set(&imu->refs, 1);
 	imu->flags = IO_REGBUF_F_DMABUF;
-	imu->dir = IO_BUF_DEST | IO_BUF_SOURCE;
+	imu->dir = 0;
 	imu->release = io_release_dmabuf;
 	imu->priv = dma_ctx;
 	node->buf = imu;
@@ -144,68 +143,17 @@ err_free_node:
 	return ERR_PTR(ret);
 }
 
-static int io_imported_dmabuf(struct io_kiocb *req, struct iov_iter *iter,
-			      u64 offset, size_t len, int ddir,
-			      struct dma_buf_io_map *map)
-{
-	struct io_async_rw *io = req->async_data;
-
-	req->flags |= REQ_F_DMABUF_MAP;
-	iov_iter_dmabuf(iter, ddir, map, offset + io->bytes_done,
-			len - io->bytes_done);
-	return IO_IMPORTED_DMABUF;
-}
-
-/* There is no live map: make it, if this may sleep. */
-static noinline int io_import_dmabuf_slow(struct io_kiocb *req,
-					  struct iov_iter *iter, u64 offset,
-					  size_t len, int ddir,
+/* The live map, made if this may sleep; a reference on it, or an ERR_PTR. */
+struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
 					  unsigned int issue_flags)
 {
 	struct dma_buf_io_map *map;
 
 	if (issue_flags & IO_URING_F_NONBLOCK)
-		return -EAGAIN;
-	map = dma_buf_io_make_map(req->buf_node->buf->priv);
+		return ERR_PTR(-EAGAIN);
+	map = dma_buf_io_make_map(dma_ctx);
 	/* a worker is also "interrupted" to be given work */
 	if (map == ERR_PTR(-EINTR) && !fatal_signal_pending(current))
-		return -EAGAIN;
-	if (IS_ERR(map))
-		return PTR_ERR(map);
-	return io_imported_dmabuf(req, iter, offset, len, ddir, map);
-}
-
-/**
- * io_import_dmabuf - let a read or write use its registered dma-buf
- * @req: the request; its node is that of the buffer
- * @iter: &io_async_rw.iter of the request
- * @offset: where in the dma-buf the request starts, in bytes
- * @len: its length, not 0; the range is known to be inside the dma-buf
- * @ddir: ITER_DEST or ITER_SOURCE
- * @issue_flags: IO_URING_F_NONBLOCK says not to sleep
- *
- * What the request has done already is left out.
- *
- * Context: as issue_flags say. Takes the request's reference.
- * Return: IO_IMPORTED_DMABUF, -EAGAIN if there is no map and this must not
- * sleep, another errno.
- */
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
-		     size_t len, int ddir, unsigned int issue_flags)
-{
-	struct dma_buf_io_ctx *dma_ctx = req->buf_node->buf->priv;
-	struct dma_buf_io_map *map;
-
-	/* only these know how to drop the reference */
-	if (unlikely(req->opcode != IORING_OP_READ_FIXED &&
-		     req->opcode != IORING_OP_WRITE_FIXED))
-		return -EFAULT;
-	if (unlikely(req->file != dma_ctx->file))
-		return -EBADF;
-
-	map = dma_buf_io_get_map(dma_ctx);
-	if (unlikely(!map))
-		return io_import_dmabuf_slow(req, iter, offset, len, ddir,
-					     issue_flags);
-	return io_imported_dmabuf(req, iter, offset, len, ddir, map);
+		return ERR_PTR(-EAGAIN);
+	return map;
 }
