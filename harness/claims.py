@@ -12,8 +12,8 @@ OPERATIONS = ("map", "unmap", "flush")
 NOTHING = 0.01  # operations per I/O: what an unrelated timer may add over a run
 COST_BAND = 0.01
 # Of a large block, where there is little else to do, how many completions an interrupt finds is a larger part of the
-# cost, and that depends on when QEMU's null disk is done: 3 % from round to round, 5 % between modes.
-LARGE_COST_BAND = 0.1
+# cost, and that depends on when QEMU's null disk is done: up to 1.5 % between modes in three rounds.
+LARGE_COST_BAND = 0.05
 PAGE = 4096
 
 

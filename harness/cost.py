@@ -19,7 +19,7 @@ from .paths import BUILD, RESULTS, ROOT
 
 HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
-EDGE = 2.5  # commands that may lie across the edges of a window
+EDGE = 2  # commands that may lie across the edges of a window
 EXACT = 0.001  # how far the profile's sum may be from the instruction clock
 SCHEMA = 2  # of cost.json
 BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more

@@ -145,5 +145,7 @@ def test_a_profile_that_the_clock_contradicts_is_refused():
 
 
 def test_a_count_of_calls_that_the_disk_contradicts_is_refused():
-    with pytest.raises(Fault, match="1.1000 NVMe commands per I/O were set up, 1.0000 completed"):
-        row({"io_read": 20000}, 20000, (("nvme_setup_cmd", 11),))
+    # Two may lie across the edges of the window.
+    assert row({"io_read": 20000}, 20000, (("nvme_setup_cmd", 12),))["commands_per_io"] == 1
+    with pytest.raises(Fault, match="1.3000 NVMe commands per I/O were set up, 1.0000 completed"):
+        row({"io_read": 20000}, 20000, (("nvme_setup_cmd", 13),))
