@@ -6,6 +6,7 @@
 
 #define CONFIG_DMA_BUF_IO	1
 #define NVME_CTRL_PAGE_SIZE	4096
+#define likely(x)		(x)
 #define unlikely(x)		(x)
 #define cpu_to_le64(x)		(x)
 #define le64_to_cpu(x)		(x)
