@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every row of options.py through fio's io_uring engine and through ours: `make test-engine`, as it takes minutes."""
 
+import contextlib
 import json
 import os
 import re
@@ -65,8 +66,15 @@ def both(io_uring, prepared, tmp_path, request):
             args.append(f"--filename={request.getfixturevalue('loop')}")
         args = [arg for n, arg in enumerate(args) if not arg.startswith("--filename=")
                 or (arg != "--filename=" and arg == [a for a in args if a.startswith("--filename=")][-1])]
-        return subprocess.run([tree / "fio", f"--ioengine={name}", *args], capture_output=True, text=True, cwd=place,
-                              timeout=60, preexec_fn=limit_files if row.slug == "short-write" else None)
+        fio = subprocess.Popen([tree / "fio", f"--ioengine={name}", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, cwd=place, start_new_session=True,
+                               preexec_fn=limit_files if row.slug == "short-write" else None)
+        try:
+            out, err = fio.communicate(timeout=60)
+        finally:  # a job that hangs is a child of its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(fio.pid, signal.SIGKILL)
+        return subprocess.CompletedProcess(fio.args, fio.returncode, out, err)
     return run
 
 
