@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The controller is reset, or the queue reconfigured: registrations live on, no
- * I/O is lost, each byte is right, and an exporter does not wait for ever.
+ * The controller is reset, by its driver or by PCI, or the queue reconfigured,
+ * the machine suspended, a processor taken away: registrations live on, no I/O
+ * is lost, each byte is right, and an exporter does not wait for ever.
  */
 #include "device.h"
 
 static struct t_disk disk;
 static int fd;
+static char pci[32];
 
 static int reset(unsigned int round)
 {
@@ -135,11 +137,67 @@ static enum t_result settings(enum t_mode mode)
 	return result;
 }
 
+/* What PCI calls reset is a function-level reset, behind which the driver brings the controller up again. */
+static int function_reset(unsigned int round)
+{
+	(void)round;
+	return put("1", "/sys/bus/pci/devices/%s/reset", pci);
+}
+
+static enum t_result function_resets(enum t_mode mode)
+{
+	if (!strstr(get("/sys/bus/pci/devices/%s/reset_method", pci), "flr"))
+		return t_skip("the controller has no function-level reset");
+	return stormy(function_reset, mode, 5);
+}
+
+/* All tasks are frozen, all devices suspended, and one second later resumed. */
+static int suspend(unsigned int round)
+{
+	(void)round;
+	return put("freeze", "/sys/power/state");
+}
+
+static enum t_result suspends(enum t_mode mode)
+{
+	enum t_result result;
+
+	if (put("devices", "/sys/power/pm_test") || put("1", "/sys/module/suspend/parameters/pm_test_delay"))
+		return t_skip("no /sys/power/pm_test (CONFIG_SUSPEND, CONFIG_PM_DEBUG)");
+	result = stormy(suspend, mode, 3);
+	put("none", "/sys/power/pm_test");
+	return result;
+}
+
+/* The queue of that processor is drained, references counted on it go elsewhere. */
+static int unplug(unsigned int round)
+{
+	return put(round % 2 ? "1" : "0", "/sys/devices/system/cpu/cpu1/online");
+}
+
+static enum t_result hotplug(enum t_mode mode)
+{
+	if (strcmp(get("/sys/devices/system/cpu/cpu1/online"), "1"))
+		return t_skip("no second processor, or not CONFIG_HOTPLUG_CPU");
+	return stormy(unplug, mode, 20);
+}
+
+static const struct {
+	const char *name;
+	enum t_result (*test)(enum t_mode mode);
+} stormy_events[] = {
+	{ "function-level reset", function_resets },
+	{ "suspend and resume", suspends },
+	{ "a processor goes and comes", hotplug },
+};
+
 int main(int argc, char **argv)
 {
 	enum t_mode mode;
+	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1 + T_MODES + 4);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1 + T_MODES + 4 + T_COUNT(stormy_events) * T_MODES);
+	pci_name(t_dev, pci);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_report(idle(), "reset with nothing in flight");
@@ -149,6 +207,10 @@ int main(int argc, char **argv)
 	t_report(stormy(reset, T_POLLED, 10), "reset while the exporter invalidates, iopoll");
 	t_report(settings(T_PLAIN), "scheduler and depth change while the exporter invalidates");
 	t_report(settings(T_ASYNC), "scheduler and depth change while the exporter invalidates, async");
+	for (i = 0; i < T_COUNT(stormy_events); i++)
+		for (mode = 0; mode < T_MODES; mode++)
+			t_report(stormy_events[i].test(mode), "%s while the exporter invalidates, %s", stormy_events[i].name,
+				 t_mode_names[mode]);
 	close(fd);
 	t_disk_exit(&disk);
 	return t_finish();
