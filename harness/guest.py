@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
 from .initrd import cpio, with_libraries
@@ -39,6 +39,12 @@ nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
 /jobs and /tests are there once `make engine` has built them; busybox is the rest.
 
 """
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -254,7 +260,7 @@ def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[b
             process.wait()
 
 
-def pump(source: int, sink: BinaryIO, deadline: float) -> bool:
+def pump(source: int, sink: Sink, deadline: float) -> bool:
     """Copy the guest's output until QEMU ends (True) or the deadline passes (False)."""
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([source], [], [], left)[0]:
@@ -298,7 +304,7 @@ def unpack(archive: Path, target: Path) -> None:
         subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(target), "-f", str(archive)], check=True)
 
 
-def boot(spec: Spec, sink: BinaryIO, keep: Path) -> Outcome:
+def boot(spec: Spec, sink: Sink, keep: Path) -> Outcome:
     """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`."""
     keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dmabuf-guest-") as directory:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The whole test suite, cheapest first, with one count at the end."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 from . import build, guest, host, progress, sources
 from .fault import Fault
@@ -162,6 +166,23 @@ def series_check(verb: str, base: Path) -> Tally:
     return Tally(failed=1) if build.series(verb, "--base", str(base)) else Tally(passed=1)
 
 
+class Aloud:
+    """A guest's output on its way to a file: what run.sh says at the end of each program is progress."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file, self.name, self.line = file, name, b""
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        *lines, self.line = (self.line + data).split(b"\n")
+        for line in lines:
+            if re.match(rb"# \w+ took ", line):
+                progress.say(f"  {self.name}: {line[2:].decode()}")
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def guest_tests(boot: Boot, kernel: Path) -> Tally:
     """The tests of one boot; what failed or was skipped is shown, all of it is kept."""
     keep = BUILD / "test" / boot.name
@@ -171,7 +192,7 @@ def guest_tests(boot: Boot, kernel: Path) -> Tally:
         with (keep / "out.txt").open("wb") as out:
             spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.command, memory="4G", timeout=boot.timeout,
                               append=boot.append, qemu_extra=boot.qemu_extra, provoked=PROVOKED, files=boot.files())
-            broken = guest.boot(spec, out, keep).status != 0
+            broken = guest.boot(spec, Aloud(out, boot.name), keep).status != 0
     except Fault as fault:
         broken = True
         progress.say(f"{fault}")
@@ -239,11 +260,30 @@ def run_engine(kernel_source: str, fio_source: str) -> Tally:
     return total
 
 
+T = TypeVar("T")
+
+
+def side_by_side(work: Iterable[Callable[[], T]]) -> list[T]:
+    """As many at a time as there are processors, in threads that do not outlive an interrupted main one."""
+    todo = [(each, Future[T]()) for each in work]
+    left = iter(todo)
+
+    def run() -> None:
+        for each, future in left:
+            try:
+                future.set_result(each())
+            except BaseException as error:
+                future.set_exception(error)
+
+    for _ in os.sched_getaffinity(0):
+        threading.Thread(target=run, daemon=True).start()
+    return [future.result() for _, future in todo]
+
+
 def run_debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:
     """What takes too long for every day."""
     build.engine(fio_source)
-    total = Tally()
-    for boot in (DEBUG_BOOTS[name] for name in names):
-        kernel = build.kernel(kernel_source, boot.variant)
-        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
-    return total
+    boots = [DEBUG_BOOTS[name] for name in names]
+    kernels = {variant: build.kernel(kernel_source, variant) for variant in dict.fromkeys(boot.variant for boot in boots)}
+    return sum(side_by_side([lambda boot=boot: step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernels[boot.variant]))
+                             for boot in boots]), Tally())

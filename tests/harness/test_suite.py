@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots side by side, and what is said while they run."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from harness import suite
+from harness.paths import ROOT
+
+
+def test_results_come_in_order_and_some_at_a_time():
+    meeting = threading.Barrier(len(os.sched_getaffinity(0)), timeout=10)
+
+    def work(number):
+        meeting.wait()
+        return number
+
+    count = 2 * meeting.parties
+    assert suite.side_by_side([lambda n=n: work(n) for n in range(count)]) == list(range(count))
+
+
+def test_an_error_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        suite.side_by_side([lambda: 1, lambda: 1 // 0])
+
+
+def test_an_interrupt_waits_for_nobody():
+    script = ("import signal, sys, time; from harness import suite; signal.signal(signal.SIGALRM, lambda *_: sys.exit(3));"
+              "signal.alarm(1); suite.side_by_side([lambda: time.sleep(60)])")
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=20).returncode == 3
+
+
+def test_the_end_of_a_program_is_said_and_all_is_kept(capsys):
+    kept = io.BytesIO()
+    sink = suite.Aloud(kept, "boot")
+    for data in (b"  # inner took long\n# data to", b"ok 4 s, 1 timeouts of requests\nok 1 - da", b"ta\n"):
+        sink.write(data)
+    assert capsys.readouterr().out == "  boot: data took 4 s, 1 timeouts of requests\n"
+    assert kept.getvalue().count(b"\n") == 3
