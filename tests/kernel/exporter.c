@@ -41,6 +41,10 @@ static enum t_result layout(size_t segment)
 
 	T_TRY(need_exporter());
 	begin(&buf, segment, 0);
+	if (cannot_bounce(segment)) {
+		T_IS(t_register(&ring, 0, buf.fd, fd, 0), -EIO, "register what cannot be bounced");
+		return unused(&buf, 0);
+	}
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	for (i = 0; i < T_COUNT(sizes); i++) {
 		for (at = 0; at < 8; at++) {

@@ -172,6 +172,8 @@ static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op, 
 
 	T_TRY(need_exporter());
 	T_TRY(t_need(mode));
+	if (cannot_bounce(segment))
+		return t_skip("no bounce buffer holds segments of %zu bytes", segment);
 	begin(&buf, segment, flags);
 	begin(&other, segment, flags);
 	storm.arg = op == DMA_BUF_IO_TEST_LOCK_PAIR ? other.fd : 0;
