@@ -73,22 +73,24 @@ static enum t_result mixed(enum t_mode mode)
 
 static enum t_result shared(enum t_mode mode)
 {
-	struct t_ring rings[3];
+	/* dma-debug takes more than eight mappings of a page for a leak, and an exporter may have one, too */
+	enum { RINGS = 3, SLOTS = 2 };
+	struct t_ring rings[RINGS];
 	struct t_buf buf;
 	unsigned int r, s;
 
 	T_TRY(t_buf_init(&buf, T_SCATTERED, SIZE));
-	for (r = 0; r < T_COUNT(rings); r++) {
-		t_ring_init(&rings[r], mode, 8, 5);
-		for (s = 0; s < 5; s++)
+	for (r = 0; r < RINGS; r++) {
+		t_ring_init(&rings[r], mode, 8, SLOTS);
+		for (s = 0; s < SLOTS; s++)
 			T_IS(t_register(&rings[r], s, buf.fd, fd, 0), 1, "register");
 	}
-	for (r = 0; r < T_COUNT(rings); r++) {
-		for (s = 0; s < 5; s++) {
+	for (r = 0; r < RINGS; r++) {
+		for (s = 0; s < SLOTS; s++) {
 			const struct t_io io = { .fd = fd, .slot = s };
 
-			T_TRY(t_check_read(&rings[r], io, &disk, &buf, (r * 5 + s) * T_PAGE, 3 * T_PAGE, s * T_PAGE));
-			T_TRY(t_check_write(&rings[r], io, &disk, &buf, (r * 5 + s) * T_PAGE, 3 * T_PAGE, s * T_PAGE));
+			T_TRY(t_check_read(&rings[r], io, &disk, &buf, (r * SLOTS + s) * T_PAGE, 3 * T_PAGE, s * T_PAGE));
+			T_TRY(t_check_write(&rings[r], io, &disk, &buf, (r * SLOTS + s) * T_PAGE, 3 * T_PAGE, s * T_PAGE));
 			/* The others live on. */
 			T_IS(t_clear(&rings[r], s), 1, "clear");
 		}
