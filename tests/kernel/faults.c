@@ -209,10 +209,14 @@ static enum t_result submitting(enum t_mode mode)
 	return watched_exit(&buf);
 }
 
-/* The map is made by a worker: any allocation of this program may fail there. */
+/*
+ * The map is made by a worker, whose allocations alone fail. It is there before:
+ * io-wq cancels I/O for which it has no memory to make a first worker.
+ */
 static enum t_result mapping(void)
 {
 	struct t_io io = { .fd = fd, .len = T_PAGE };
+	unsigned int workers[] = { 1, 1 };
 	struct t_ring ring;
 	struct t_buf buf;
 	unsigned int i, round, failed = 0, done = 0;
@@ -225,16 +229,18 @@ static enum t_result mapping(void)
 		put("Y", "/sys/kernel/debug/%s/task-filter", allocators[i]);
 		put("1", "/sys/kernel/debug/%s/interval", allocators[i]);
 	}
-	/* workers are born with it */
+	T_IS(io_uring_register_iowq_max_workers(&ring.uring, workers), 0, "one worker");
+	/* the worker is born with it */
 	T_IS(put("1", "/proc/self/make-it-fail"), 0, "make-it-fail");
+	T_IS(t_rw(&ring, &io), T_PAGE, "I/O that makes a worker");
+	T_IS(put("0", "/proc/self/make-it-fail"), 0, "make-it-fail");
 	for (round = 0; round < 300; round++) {
 		int ret;
 
 		T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
 		fault(allocators[round % 2], "15", "-1");
 		t_queue(&ring, &io, 0);
-		while ((ret = io_uring_submit(&ring.uring)) == -EAGAIN || ret == -ENOMEM)
-			;
+		t_submit(&ring);
 		ret = t_reap(&ring, NULL);
 		fault(allocators[round % 2], "0", "0");
 		T_CHECK(ret == T_PAGE || ret == -EAGAIN || ret == -ENOMEM, "read: %s", t_number(ret));
@@ -244,7 +250,6 @@ static enum t_result mapping(void)
 			failed++;
 		T_CHECK(ask(&buf, DMA_BUF_IO_TEST_LIVE) <= 1, "mappings left");
 	}
-	put("0", "/proc/self/make-it-fail");
 	for (i = 0; i < T_COUNT(allocators); i++)
 		put("N", "/sys/kernel/debug/%s/task-filter", allocators[i]);
 	t_diag("of %u reads %u were done, %u got -ENOMEM from mapping", round, done, failed);
