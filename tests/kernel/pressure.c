@@ -11,6 +11,7 @@
 #define ROOT	"/tmp/cgroup"
 #define GROUP	ROOT "/pressure"
 #define LIMIT	"4M"
+#define LEAVE	60	/* seconds for workers to leave the memcg */
 
 static struct t_disk disk;
 static int fd, cached;		/* the disk, and the same through the page cache */
@@ -73,6 +74,8 @@ static enum t_result evicted(enum t_mode mode)
 static enum t_result small_memcg(enum t_mode mode)
 {
 	enum t_result result;
+	double end;
+	int error;
 
 	T_TRY(t_need(mode));
 	mkdir(ROOT, 0700);
@@ -85,10 +88,12 @@ static enum t_result small_memcg(enum t_mode mode)
 	T_IS(put("0", ROOT "/cgroup.procs"), 0, "leave the memcg");
 	T_IS(number(GROUP "/memory.events", "oom"), 0, "times out of memory");
 	/* workers leave after their ring */
-	while (rmdir(GROUP) && errno == EBUSY)
-		usleep(10000);
+	for (end = now() + LEAVE; (error = rmdir(GROUP) ? errno : 0) == EBUSY && now() < end; usleep(10000))
+		;
+	if (error)
+		t_diag("the memcg cannot be removed: %s, in it is thread %s", t_number(-error), get(GROUP "/cgroup.threads"));
 	umount(ROOT);
-	return result;
+	return error ? T_FAIL : result;
 }
 
 int main(int argc, char **argv)
