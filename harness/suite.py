@@ -52,15 +52,19 @@ def host_files() -> dict[str, Path | bytes]:
     return guest.user_files(" ".join(shlex.quote(f"{path}={place}") for place, path in trees.items()))
 
 
-# One controller with two namespaces, of 512-byte and of 4 KiB blocks, that can be detached.
+# One controller with two namespaces, of 512-byte and of 4 KiB blocks, that can be detached, and two with metadata.
 PAIR = " ".join(("-device nvme-subsys,id=pair -device nvme,id=both,serial=pair,subsys=pair,mdts=9", *(
     f"-drive if=none,id=pair{nsid},driver=null-co,size=64M,read-zeroes=on,snapshot=on "
     f"-device nvme-ns,drive=pair{nsid},bus=both,nsid={nsid},"
-    f"logical_block_size={block},physical_block_size={block}" for nsid, block in ((1, 512), (2, 4096)))))
+    f"{form}" for nsid, form in enumerate(("logical_block_size=512,physical_block_size=512",
+                                           "logical_block_size=4096,physical_block_size=4096",
+                                           "ms=8", "ms=8,pi=1"), 1))))
+# Names are given in the order in which a parallel scan finds the namespaces.
 PAIR_TESTS = """\
-both=$(dirname $(grep -l '^pair' /sys/class/nvme/*/serial)); both=/dev/${both##*/}n
-/tests/run.sh ${both}2 ${both}1 partition data queues; [ $? -le 1 ] || exit
-/tests/run.sh ${both}1 ${both}2 namespace; [ $? -le 1 ]"""
+nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial))/nvme*n*/nsid); path=${path%/nsid}; echo /dev/${path##*/}; }
+/tests/run.sh $(nsid 2) $(nsid 1) partition data queues; [ $? -le 1 ] || exit
+/tests/run.sh $(nsid 3) $(nsid 4) integrity; [ $? -le 1 ] || exit
+/tests/run.sh $(nsid 1) $(nsid 2) namespace; [ $? -le 1 ]"""
 
 
 def slow(name: str, mode: Mode, variant: str) -> Boot:

@@ -109,7 +109,7 @@ static enum t_result remap_fails(int err, int wanted)
 int main(int argc, char **argv)
 {
 	static const size_t segments[] = { 4096, 8192, 65536, 2097152, SIZE };
-	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN };
+	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN, EINTR };
 	unsigned int i;
 
 	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 3 + 3 * T_COUNT(errors));
@@ -126,7 +126,8 @@ int main(int argc, char **argv)
 			 strerrorname_np(errors[i]));
 		t_report(fails(DMA_BUF_IO_TEST_FAIL_MAP, errors[i], -errors[i]), "mapping fails with %s",
 			 strerrorname_np(errors[i]));
-		t_report(remap_fails(errors[i], -errors[i]), "mapping for a request fails with %s",
+		/* a worker is interrupted to be given work, too: to be sent again */
+		t_report(remap_fails(errors[i], errors[i] == EINTR ? -EAGAIN : -errors[i]), "mapping for a request fails with %s",
 			 strerrorname_np(errors[i]));
 	}
 	t_ring_exit(&ring);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <linux/dma-buf.h>
@@ -609,6 +610,29 @@ int t_open(const char *path, int flags)
 	if (fd < 0)
 		t_die("%s: %m", path);
 	return fd;
+}
+
+int t_through_socket(int fd)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	int sockets[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
+		return -errno;
+	control.header = (struct cmsghdr){ CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	ret = sendmsg(sockets[0], &msg, 0) < 0 || recvmsg(sockets[1], &msg, 0) < 0 ? -errno : 0;
+	if (!ret)
+		memcpy(&ret, CMSG_DATA(&control.header), sizeof(ret));
+	close(sockets[0]);
+	close(sockets[1]);
+	return ret;
 }
 
 static void disk_open(struct t_disk *disk, const char *path, int access)

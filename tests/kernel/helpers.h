@@ -177,6 +177,8 @@ void t_disk_exit(struct t_disk *disk);
 /* Plain O_DIRECT read: the truth. Valid until the next call. */
 const unsigned char *t_disk_read(struct t_disk *disk, uint64_t pos, size_t len);
 void t_disk_restore(struct t_disk *disk, uint64_t pos, size_t len);
+/* Another descriptor of the same file, as another process would get it; or -errno. */
+int t_through_socket(int fd);
 /* Another struct file of the disk. */
 int t_open(const char *path, int flags);
 

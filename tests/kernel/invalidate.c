@@ -311,6 +311,63 @@ static enum t_result one_worker(void)
 	return unused(&buf);
 }
 
+/*
+ * Every worker that there may be sleeps for the mapping, and so does the exporter,
+ * which wants to take it away again: others go on, and all ends with the fence.
+ */
+static enum t_result parked(void)
+{
+	unsigned int workers[2] = { 4, 4 }, again = 0, i;
+	struct storm storm = { .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 3000 };
+	struct t_io io = { .fd = fd, .len = BLOCK };
+	struct io_uring_cqe *cqe;
+	struct t_ring ring, free;
+	struct t_buf buf, other;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	begin(&other, 4096, 0);
+	t_ring_init(&ring, T_ASYNC, DEPTH, SLOTS);
+	t_ring_init(&free, T_PLAIN, DEPTH, SLOTS);
+	T_IS(io_uring_register_iowq_max_workers(&ring.uring, workers), 0, "four workers");
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_IS(t_register(&free, 0, other.fd, fd, 0), 1, "register");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_FENCE, 1, NULL), 0, "add a fence");
+	for (i = 0; i < DEPTH; i++) {
+		io.addr = io.pos = i * BLOCK;
+		t_queue(&ring, &io, i);
+	}
+	t_submit(&ring);
+	usleep(100000);
+	storm.buf = &buf;
+	storm_begin(&storm);
+	T_TRY(traffic(&free, &other, DEPTH, 2 * DEPTH, &again));
+	T_IS(io_uring_peek_cqe(&ring.uring, &cqe), -EAGAIN, "before the fence");
+	T_IS(storm.count, 0, "invalidations before the fence");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_FENCE, 0, NULL), 0, "signal it");
+	for (i = 0; i < DEPTH;) {
+		uint64_t which;
+		int ret = t_reap(&ring, &which);
+
+		io.addr = io.pos = which * BLOCK;
+		if (ret == -EAGAIN && again++ < 10000) {
+			t_queue(&ring, &io, which);
+			t_submit(&ring);
+			continue;
+		}
+		T_IS(ret, BLOCK, "read");
+		T_CHECK(t_same("read", buf.map + io.addr, disk.image + io.pos, BLOCK), "wrong data");
+		i++;
+	}
+	T_TRY(storm_end(&storm));
+	T_CHECK(storm.count, "nothing was ever invalidated");
+	t_ring_exit(&ring);
+	t_ring_exit(&free);
+	T_TRY(unused(&other));
+	return unused(&buf);
+}
+
 /* The lock is kept for a second after: neither submitting nor the exporter's call waits for that. */
 static enum t_result held(void)
 {
@@ -564,7 +621,7 @@ int main(int argc, char **argv)
 
 	if (more && atoi(more) > 0)
 		scale = atoi(more);
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 4 + 2 + 2 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 4 + 2 + 3 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	for (mode = 0; mode < T_MODES; mode++)
@@ -580,6 +637,7 @@ int main(int argc, char **argv)
 	t_report(weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "invalidated by who holds two locks");
 	t_report(weather(T_DEFER, 4096, DMA_BUF_IO_TEST_LOCK_PAIR, 0), "the same, defer_taskrun");
 	t_report(one_worker(), "one worker makes the mapping for all");
+	t_report(parked(), "all workers wait for the mapping, and the exporter for them");
 	t_report(held(), "the lock is held long after");
 	for (i = 0; i < T_COUNT(ends); i++)
 		t_report(blocked(ends[i]), "%s while mapping blocks", ends[i]);

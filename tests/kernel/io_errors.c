@@ -91,6 +91,14 @@ static enum t_result same_file(void)
 	T_TRY(t_check_write(&ring, io, &disk, &buf, 0, 4096, 4096));
 	T_IS(io_uring_unregister_files(&ring.uring), 0, "unregister files");
 	close(index);
+
+	/* the same file comes out of a socket */
+	io.fixed_file = false;
+	io.fd = t_through_socket(fd);
+	T_CHECK(io.fd >= 0, "SCM_RIGHTS: %s", t_number(io.fd));
+	T_TRY(t_check_read(&ring, io, &disk, &buf, 0, 4096, 4096));
+	T_TRY(t_check_write(&ring, io, &disk, &buf, 0, 4096, 4096));
+	close(io.fd);
 	return works();
 }
 

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #define SLOTS		4
 #define KEPT		0	/* holds a dma-buf that no refusal may disturb */
@@ -355,6 +357,75 @@ static enum t_result extended_user(void)
 	return T_PASS;
 }
 
+/* A ring that holds itself by a socket would never be freed; what it holds does pass. */
+static enum t_result passed_on(void)
+{
+	int target, dmabuf;
+
+	T_IS(t_through_socket(ring.uring.ring_fd), -EINVAL, "a ring with a dma-buf, by SCM_RIGHTS");
+	target = t_through_socket(fds[F_TARGET - F_DMABUF]);
+	dmabuf = t_through_socket(buf.fd);
+	T_CHECK(target >= 0 && dmabuf >= 0, "SCM_RIGHTS: %s, %s", t_number(target), t_number(dmabuf));
+	T_IS(t_register(&ring, VICTIM, dmabuf, target, 0), 1, "register what came through a socket");
+	close(target);
+	close(dmabuf);
+	T_TRY(undisturbed(VICTIM));
+	T_IS(t_clear(&ring, VICTIM), 1, "clear");
+	return undisturbed(KEPT);
+}
+
+static long pinned(void)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	char line[256];
+	long kib = -1;
+
+	while (status && fgets(line, sizeof(line), status))
+		sscanf(line, "VmPin: %ld", &kib);
+	if (status)
+		fclose(status);
+	return kib;
+}
+
+/* Returns the number of the step that failed. */
+static int unlocked(void)
+{
+	const struct rlimit none = { 0, 0 };
+	struct t_ring own;
+	long before;
+
+	if (setresuid(65534, 65534, 65534))
+		return 1;
+	t_ring_init(&own, T_PLAIN, 4, 3);
+	before = pinned();
+	if (t_register_user(&own, 0, user_page, sizeof(user_page), 0) != 1 || pinned() != before + 4)
+		return 2;
+	if (t_register(&own, 1, buf.fd, fds[F_TARGET - F_DMABUF], 0) != 1 || pinned() != before + 4)
+		return 3;
+	if (setrlimit(RLIMIT_MEMLOCK, &none) || t_register_user(&own, 2, user_page, sizeof(user_page), 0) != -ENOMEM)
+		return 4;
+	if (t_register(&own, 2, buf.fd, fds[F_TARGET - F_DMABUF], 0) != 1)
+		return 5;
+	if (t_clear(&own, 1) != 1 || t_clear(&own, 2) != 1 || pinned() != before + 4)
+		return 6;
+	if (t_clear(&own, 0) != 1 || pinned() != before)
+		return 7;
+	return 0;
+}
+
+/* Of user memory what is registered counts as locked, for who may not lock without limit; of a dma-buf nothing does. */
+static enum t_result memlock(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(unlocked());
+	T_IS(waitpid(pid, &status, 0), pid, "wait");
+	T_IS(status, 0, "status of the child");
+	return undisturbed(KEPT);
+}
+
 static const struct {
 	const char *name;
 	enum t_result (*run)(void);
@@ -368,6 +439,8 @@ static const struct {
 	{ "sister calls take no EXTENDED", sister_calls },
 	{ "the iovec form is as it was", legacy_update },
 	{ "the extended form takes user memory", extended_user },
+	{ "through a socket", passed_on },
+	{ "no memory is locked", memlock },
 };
 
 int main(int argc, char **argv)
