@@ -79,7 +79,7 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
          Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR),
          # The guest's controllers take SGLs: never, and whenever they can.
-         *(Boot(name, MODES["strict"], command=f"TESTS=data; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
+         *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 # A GPU, a BAR that is memory, and a host bridge through which Linux lets devices talk to each other.

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Large numbers: a dma-buf of more than 4 GiB, and requests as long as Linux takes.
+ */
+#include "device.h"
+
+#include <linux/udmabuf.h>
+
+#define GIB	(1ULL << 30)
+#define ITEM	(60 * T_MIB)	/* of which neither 2 GiB nor 4 GiB is a multiple */
+#define ITEMS	70U
+#define BIG	(ITEMS * ITEM)
+
+static struct t_disk disk;
+static struct t_ring ring;
+static int fd;
+
+/* The same 60 MiB of memory over and over: byte n of the dma-buf is byte n % ITEM of *map. */
+static int big_buf(unsigned char **map)
+{
+	int memfd = memfd_create("dmabuf-test", MFD_ALLOW_SEALING), dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), dmabuf;
+	struct udmabuf_create_list *list = calloc(1, sizeof(*list) + ITEMS * sizeof(list->list[0]));
+	unsigned int i;
+
+	if (memfd < 0 || dev < 0 || ftruncate(memfd, ITEM) || fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		t_die("a memfd, /dev/udmabuf: %m");
+	put("8192", "/sys/module/udmabuf/parameters/size_limit_mb");
+	list->flags = UDMABUF_FLAGS_CLOEXEC;
+	list->count = ITEMS;
+	for (i = 0; i < ITEMS; i++)
+		list->list[i] = (struct udmabuf_create_item){ .memfd = memfd, .size = ITEM };
+	dmabuf = ioctl(dev, UDMABUF_CREATE_LIST, list);
+	*map = mmap(NULL, ITEM, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	if (dmabuf < 0 || *map == MAP_FAILED)
+		t_die("a udmabuf of %lu bytes: %m", BIG);
+	free(list);
+	close(memfd);
+	close(dev);
+	return dmabuf;
+}
+
+/* Requests that end at @place, cross it, and start there. */
+static enum t_result around(unsigned char *map, uint64_t place)
+{
+	static const size_t lengths[] = { 512, 8192, 65536, T_MIB + 4096 };
+	static const long offsets[] = { -T_MIB - 8192, -65536, -8192, -512, 0, 4096 };
+	unsigned int i, j;
+
+	for (i = 0; i < T_COUNT(lengths); i++) {
+		for (j = 0; j < T_COUNT(offsets); j++) {
+			struct t_io io = { .fd = fd, .addr = place + offsets[j], .len = lengths[i], .pos = j * 8192 };
+			unsigned char *at = map + io.addr % ITEM;
+			bool ok;
+
+			memset(at - 4096, 0xa5, io.len + 8192);
+			T_IS(t_rw(&ring, &io), io.len, "read");
+			ok = t_same("read", at, disk.image + io.pos, io.len) && at[-1] == 0xa5 && at[io.len] == 0xa5;
+			memset(at, i * 16 + j + 1, io.len);
+			io.write = true;
+			T_IS(t_rw(&ring, &io), io.len, "write");
+			ok = ok && t_same("written", t_disk_read(&disk, io.pos, io.len), at, io.len);
+			t_disk_restore(&disk, io.pos, io.len);
+			T_CHECK(ok, "%zu bytes at %llu", lengths[i], (unsigned long long)io.addr);
+		}
+	}
+	return T_PASS;
+}
+
+static enum t_result big(void)
+{
+	struct t_io io = { .fd = fd, .len = 65536 };
+	off_t end = lseek(disk.fd, 0, SEEK_END);
+	unsigned char *map;
+	int dmabuf = big_buf(&map);
+
+	T_IS(t_register(&ring, 0, dmabuf, fd, 0), 1, "register");
+	T_TRY(around(map, 2 * GIB));
+	T_TRY(around(map, 4 * GIB));
+	T_TRY(around(map, BIG - 2 * T_MIB));
+	io.addr = BIG - 512;
+	T_IS(t_rw(&ring, &io), -EFAULT, "past the end");
+	io.addr = 0;
+	for (io.len = 0x7ffff001; io.len; io.len = io.len == 0x7ffff001 ? 1U << 31 : io.len == 1U << 31 ? ~0U : 0)
+		T_IS(t_rw(&ring, &io), -EFAULT, "more than MAX_RW_COUNT");
+	/* short at the end of the disk, or it would be the whole of it */
+	io = (struct t_io){ .fd = fd, .addr = GIB, .len = 0x7ffff000, .pos = end - 65536 };
+	memset(map + io.addr % ITEM, 0xa5, 65536 + 4096);
+	T_IS(t_rw(&ring, &io), 65536, "MAX_RW_COUNT");
+	T_CHECK(t_same("read", map + io.addr % ITEM, t_disk_read(&disk, io.pos, 65536), 65536) &&
+		map[io.addr % ITEM + 65536] == 0xa5, "wrong data");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	munmap(map, ITEM);
+	close(dmabuf);
+	return T_PASS;
+}
+
+int main(int argc, char **argv)
+{
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1);
+	t_disk_init(&disk, t_dev);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	t_ring_init(&ring, T_PLAIN, 4, 1);
+	t_report(big(), "a dma-buf of %lu MiB", BIG / T_MIB);
+	t_ring_exit(&ring);
+	close(fd);
+	t_disk_exit(&disk);
+	return t_finish();
+}
