@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a request waits for before its data goes anywhere, with an exporter that
+ * will not wait for it: writeback of the page cache, folios that others hold,
+ * user space that permits or not.
+ */
+#include "memcg.h"
+
+#include <sys/fanotify.h>
+
+#define ROUNDS	12
+#define READERS	4
+#define READING	10		/* seconds */
+#define LATE	3		/* seconds for an answer */
+
+static struct t_disk disk;
+static int fd, cached;		/* the disk, and the same through the page cache */
+
+/*
+ * Dirty pages, of which the request itself does the writeback, have no buffer
+ * heads. Those are allocated with GFP_NOFS, for which the memcg has no room.
+ */
+static enum t_result own_writeback(unsigned int write)
+{
+	struct t_io io = { .fd = fd, .write = write, .len = SIZE };
+	struct t_ring ring;
+	struct t_buf buf;
+	unsigned int round;
+
+	T_TRY(watched_init_flags(&buf, DMA_BUF_IO_TEST_SHRINKS));
+	t_ring_init(&ring, T_ASYNC, 8, 1);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (round = 0; round < ROUNDS; round++) {
+		const unsigned char *other = disk.image + T_DISK_SIZE - SIZE - round * SIZE;
+		unsigned char *map;
+		bool ok;
+
+		io.pos = round * SIZE;
+		T_TRY(read_cached(cached, T_DISK_SIZE + round * 8 * T_MIB, 8 * T_MIB));
+		T_TRY(read_cached(cached, io.pos, SIZE));
+		map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, cached, io.pos);
+		T_CHECK(map != MAP_FAILED, "mmap: %m");
+		memcpy(map, other, SIZE);
+		if (write)
+			memcpy(buf.map, other + SIZE / 2 - T_DISK_SIZE / 2, SIZE);
+		T_IS(t_rw(&ring, &io), SIZE, write ? "write" : "read");
+		if (write)
+			ok = t_same("written", t_disk_read(&disk, io.pos, SIZE), buf.map, SIZE);
+		else
+			ok = t_same("read", buf.map, other, SIZE);
+		munmap(map, SIZE);
+		T_CHECK(ok, "wrong data in round %u", round);
+	}
+	t_diag("%d requests, %llu mappings", ROUNDS, (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
+	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > ROUNDS / 2, "reclaim did not take the mapping");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	return watched_exit(&buf);
+}
+
+struct reader {
+	unsigned int number;
+	atomic_bool *stop;
+	enum t_result result;
+	pthread_t thread;
+};
+
+/* Some read what is written, each starting elsewhere, the first what leaves the memcg no room for it. */
+static void *read_on(void *arg)
+{
+	struct reader *reader = arg;
+	unsigned int i;
+
+	for (i = reader->number; !*reader->stop && reader->result == T_PASS; i++)
+		reader->result = read_cached(cached, reader->number ? SCRATCH + i % 4 * SIZE / 4 : T_DISK_SIZE + i % 256 * SIZE / 4,
+					     SIZE / 4);
+	return NULL;
+}
+
+/* A write waits for folios that their readers have locked, who reclaim and evict the dma-buf. */
+static enum t_result beside_readers(unsigned int unused)
+{
+	struct t_io io = { .fd = fd, .write = true, .len = SIZE, .pos = SCRATCH };
+	struct reader readers[READERS];
+	atomic_bool stop = false;
+	double end = now() + READING;
+	struct t_ring ring;
+	struct t_buf buf;
+	unsigned int round, i;
+
+	(void)unused;
+	T_TRY(watched_init_flags(&buf, DMA_BUF_IO_TEST_SHRINKS));
+	t_ring_init(&ring, T_ASYNC, 8, 1);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (i = 0; i < READERS; i++) {
+		readers[i] = (struct reader){ .number = i, .stop = &stop };
+		if (pthread_create(&readers[i].thread, NULL, read_on, &readers[i]))
+			t_die("no thread");
+	}
+	for (round = 0; now() < end; round++) {
+		memcpy(buf.map, disk.image + round % 16 * SIZE, SIZE);
+		T_IS(t_rw(&ring, &io), SIZE, "write");
+		T_CHECK(t_same("written", t_disk_read(&disk, io.pos, SIZE), buf.map, SIZE), "wrong data in round %u", round);
+	}
+	stop = true;
+	for (i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		T_IS(readers[i].result, T_PASS, "reader");
+	}
+	t_diag("%u requests, %llu mappings", round, (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
+	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > 4, "reclaim did not take the mapping");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	return watched_exit(&buf);
+}
+
+struct listener {
+	int group;
+	atomic_bool asked;
+	pthread_t thread;
+};
+
+/* Permits what it is asked for, the first time late. */
+static void *answer(void *arg)
+{
+	struct listener *listener = arg;
+	struct fanotify_event_metadata event;
+
+	while (read(listener->group, &event, sizeof(event)) == sizeof(event)) {
+		struct fanotify_response response = { .fd = event.fd, .response = FAN_ALLOW };
+
+		if (!atomic_exchange(&listener->asked, true))
+			sleep(LATE);
+		if (write(listener->group, &response, sizeof(response)) != sizeof(response))
+			t_die("answer: %m");
+		close(event.fd);
+	}
+	return NULL;
+}
+
+/* User space takes its time to permit a read. */
+static enum t_result permitted_late(void)
+{
+	struct listener listener = { .group = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC) };
+	struct t_io io = { .len = CHUNK };
+	double end = now() + 10, before, took;
+	struct t_ring ring;
+	struct t_buf buf;
+
+	/* a mark that was there when the file was opened is the only kind that counts */
+	if (listener.group < 0 || fanotify_mark(listener.group, FAN_MARK_ADD, FAN_ACCESS_PERM, AT_FDCWD, t_dev))
+		return t_skip("fanotify: %m (CONFIG_FANOTIFY_ACCESS_PERMISSIONS)");
+	T_TRY(watched_init(&buf));
+	io.fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	t_ring_init(&ring, T_ASYNC, 8, 1);
+	T_IS(t_register(&ring, 0, buf.fd, io.fd, 0), 1, "register");
+	if (pthread_create(&listener.thread, NULL, answer, &listener))
+		t_die("no thread");
+	t_queue(&ring, &io, 0);
+	t_submit(&ring);
+	while (!listener.asked && now() < end)
+		usleep(1000);
+	T_CHECK(listener.asked, "nobody was asked to permit the read");
+	before = now();
+	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	took = now() - before;
+	T_CHECK(took < 1, "the exporter waited %.1f s for user space", took);
+	T_IS(io_uring_cq_ready(&ring.uring), 0, "reads that nobody has permitted");
+	T_IS(t_reap(&ring, NULL), CHUNK, "read");
+	T_CHECK(t_same("read", buf.map, disk.image, CHUNK), "wrong data");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	close(io.fd);
+	pthread_cancel(listener.thread);
+	pthread_join(listener.thread, NULL);
+	close(listener.group);
+	return watched_exit(&buf);
+}
+
+int main(int argc, char **argv)
+{
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 4);
+	t_disk_init(&disk, t_dev);
+	fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	cached = t_open(t_dev, O_RDWR);
+	t_report(in_memcg(own_writeback, false), "a read writes dirty pages back, for which the dma-buf is evicted");
+	t_report(in_memcg(own_writeback, true), "a write writes dirty pages back, for which the dma-buf is evicted");
+	t_report(in_memcg(beside_readers, 0), "writes beside buffered readers that evict the dma-buf");
+	t_disk_restore(&disk, 0, T_DISK_SIZE);
+	t_report(permitted_late(), "a read that user space has not permitted yet holds nothing");
+	close(cached);
+	close(fd);
+	t_disk_exit(&disk);
+	return t_finish();
+}
