@@ -55,6 +55,85 @@ static enum t_result in_flight(enum t_mode mode)
 	return watched_exit(&buf);
 }
 
+#define TRIES	20
+#define MANY	256	/* requests: submitting them takes long enough for a reset to begin meanwhile */
+
+static void *reset_once(void *arg)
+{
+	*(atomic_int *)arg = reset(0);
+	return NULL;
+}
+
+static bool is_live(void)
+{
+	return !strcmp(get("/sys/class/block/%s/device/state", disk_name(t_dev)), "live");
+}
+
+static enum t_result reap_many(struct t_ring *ring)
+{
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++) {
+		int ret = t_reap(ring, NULL);
+
+		T_CHECK(ret == (int)T_PAGE || ret == -EAGAIN, "read: %s", t_number(ret));
+	}
+	return T_PASS;
+}
+
+/*
+ * Registering waits for the reset, which waits for requests that were under way
+ * to the device when it began: nobody polls for them while their task registers.
+ */
+static enum t_result registers(void)
+{
+	struct t_io io = { .fd = fd, .len = T_PAGE };
+	unsigned int try, i, met = 0;
+	double before, took, longest = 0;
+	atomic_int error;
+	struct t_ring ring;
+	struct t_buf buf;
+	pthread_t thread;
+
+	T_TRY(t_need(T_POLLED));
+	T_TRY(watched_init(&buf));
+	t_ring_init(&ring, T_POLLED, MANY, 2);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (try = 0; try < TRIES; try++) {
+		bool live = true;
+
+		error = 1;
+		if (pthread_create(&thread, NULL, reset_once, &error))
+			t_die("no thread");
+		while (live && error == 1) {
+			for (i = 0; i < MANY; i++)
+				t_queue(&ring, &io, i);
+			t_submit(&ring);
+			live = is_live();
+			if (live)
+				T_TRY(reap_many(&ring));
+		}
+		if (!live) {
+			met++;
+			before = now();
+			T_IS(t_register(&ring, 1, buf.fd, fd, 0), 1, "register during the reset");
+			took = now() - before;
+			longest = took > longest ? took : longest;
+			T_TRY(reap_many(&ring));
+			T_IS(t_clear(&ring, 1), 1, "unregister");
+		}
+		pthread_join(thread, NULL);
+		T_IS(error, 0, "reset");
+		T_CHECK(longest < 5, "registering took %.1f s", longest);
+		T_CHECK(t_same("read", buf.map, disk.image, T_PAGE), "wrong data");
+	}
+	t_diag("%u of %u resets met a registration, which took %.3f s at most", met, TRIES, longest);
+	T_CHECK(met, "no reset met a registration");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	return watched_exit(&buf);
+}
+
 /* Invalidates until told to stop; the longest that the exporter waited. */
 struct storm {
 	struct t_buf *buf;
@@ -196,13 +275,14 @@ int main(int argc, char **argv)
 	enum t_mode mode;
 	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1 + T_MODES + 4 + T_COUNT(stormy_events) * T_MODES);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1 + T_MODES + 5 + T_COUNT(stormy_events) * T_MODES);
 	pci_name(t_dev, pci);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_report(idle(), "reset with nothing in flight");
 	for (mode = 0; mode < T_MODES; mode++)
 		t_report(in_flight(mode), "reset with I/O in flight, %s", t_mode_names[mode]);
+	t_report(registers(), "register on a polled ring during a reset");
 	t_report(stormy(reset, T_PLAIN, 10), "reset while the exporter invalidates");
 	t_report(stormy(reset, T_POLLED, 10), "reset while the exporter invalidates, iopoll");
 	t_report(settings(T_PLAIN), "scheduler and depth change while the exporter invalidates");
