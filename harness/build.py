@@ -40,6 +40,7 @@ VARIANTS = {
     "unpatched": Variant("bzImage-base", False, ("base.config",)),
     "debug": Variant("bzImage-debug", True, ("base.config", "series.config", "debug.config")),
     "kcsan": Variant("bzImage-kcsan", True, ("base.config", "series.config", "kcsan.config")),
+    "rt": Variant("bzImage-rt", True, ("base.config", "series.config", "rt.config")),
 }
 
 
@@ -148,7 +149,7 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
     objects = CACHE / "obj" / f"{variant}-{source.name}"
     make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc"]
     configure(make, tree, objects, requested(VARIANTS[variant].fragments))
-    progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", "bzImage"], CACHE / "log/kernel",
+    progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", "bzImage", "modules"], CACHE / "log/kernel",
                  count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
     product.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kernel-", dir=product.parent) as scratch:
@@ -156,6 +157,9 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
         fresh.mkdir()
         for origin, name in (("arch/x86/boot/bzImage", "bzImage"), (".config", "config"), ("System.map", "System.map")):
             shutil.copy(objects / origin, fresh / name)
+        (fresh / "modules").mkdir()
+        for module in (objects / "modules.order").read_text().split():
+            shutil.copy((objects / module).with_suffix(".ko"), fresh / "modules")
         (fresh / "made_from.json").write_text(json.dumps(made_from, indent=1) + "\n")
         shutil.rmtree(product, ignore_errors=True)
         fresh.rename(product)

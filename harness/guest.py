@@ -214,7 +214,8 @@ def prepare(spec: Spec, run: Path) -> None:
         if is_size(size):
             (run / name).touch()
             os.truncate(run / name, int(size[:-1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[size[-1]])
-    files = base_files() | spec.files
+    modules = (spec.kernel.resolve().parent / "modules").glob("*.ko")  # beside a kernel that we built
+    files = base_files() | {f"/lib/modules/all/{path.name}": path for path in modules} | spec.files
     files |= {"/harness/command": spec.command.encode() + b"\n", "/harness/environment": environment(spec)}
     (run / "initrd").write_bytes(cpio(with_libraries(files)))
 

@@ -67,11 +67,15 @@ nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial
 /tests/run.sh $(nsid 1) $(nsid 2) namespace; [ $? -le 1 ]"""
 
 
+ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-co,size=64M,read-zeroes=on "
+         "-device nvme-ns,drive=zone,bus=zones,zoned=true,zoned.zone_size=4M")
+
+
 def slow(name: str, mode: Mode, variant: str) -> Boot:
     """All programs, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
     return Boot(name, mode, variant, f"export TIMEOUT=1800 PATIENCE=300; {KERNEL_TESTS}", "dma_debug_driver=nvme",
-                timeout=5400)
+                qemu_extra=ZONED, timeout=5400)
 
 
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
@@ -121,6 +125,7 @@ ENGINE_BOOTS = (
 DEBUG_BOOTS = {boot.name: boot for boot in (
     *(slow(f"debug-{mode.name}", mode, "debug") for mode in (MODES["strict"], MORE_MODES["off"])),
     slow("kcsan-strict", MODES["strict"], "kcsan"),
+    slow("rt-strict", MODES["strict"], "rt"),
     Boot("off", MORE_MODES["off"]),
     # Not with udmabuf, which bounces what the CPU reads and writes, too, and so loses what the device wrote.
     Boot("swiotlb", MORE_MODES["swiotlb"],

@@ -19,6 +19,13 @@ ifconfig lo up 2>/dev/null
 echo "harness: start" >/dev/kmsg
 . /harness/environment
 
+# What this kernel has as modules; their options are on its command line.
+if [ -d /lib/modules/all ]; then
+	ln -s all "/lib/modules/$(uname -r)"
+	depmod
+	modprobe -a nvme dma-buf-io-test
+fi
+
 # Device and port probing is asynchronous: wait for the event, with a deadline.
 await() {
 	tries=0

@@ -88,6 +88,34 @@ static inline void pci_name(const char *dev, char name[32])
 	snprintf(name, 32, "%s", strrchr(path, '/') + 1);
 }
 
+static inline void disk_serial(const char *dev, char serial[64])
+{
+	snprintf(serial, 64, "%s", get("/sys/class/block/%s/device/serial", disk_name(dev)));
+	serial[strcspn(serial, " ")] = 0;
+}
+
+/* Finds a disk that comes back, which may be under another name: while old files are open it is. */
+static inline enum t_result await_disk(const char *serial, char path[64])
+{
+	double end = now() + 60;
+	unsigned int i, n;
+
+	for (; now() < end; usleep(20000)) {
+		for (i = 0; i < 16; i++) {
+			if (strncmp(get("/sys/class/nvme/nvme%u/serial", i), serial, strlen(serial)) ||
+			    strcmp(get("/sys/class/nvme/nvme%u/state", i), "live"))
+				continue;
+			for (n = 1; n < 16; n++) {
+				snprintf(path, 64, "/dev/nvme%un%u", i, n);
+				if (!access(path, R_OK | W_OK))
+					return T_PASS;
+			}
+		}
+	}
+	t_diag("the disk %s did not come back", serial);
+	return T_FAIL;
+}
+
 /* Of the kernel's fault attributes: which, how often, how many (-1: no limit). */
 static inline int fault(const char *dir, const char *probability, const char *times)
 {

@@ -10,29 +10,6 @@ static char pci[32];
 static char serial[64];
 static char path[64];		/* of the disk as it is called now */
 
-/* Finds the disk again: while old files are open it comes back under another name. */
-static enum t_result await_disk(void)
-{
-	double end = now() + 60;
-	unsigned int i, n;
-
-	for (; now() < end; usleep(20000)) {
-		for (i = 0; i < 16; i++) {
-			if (strncmp(get("/sys/class/nvme/nvme%u/serial", i), serial, strlen(serial)) ||
-			    strcmp(get("/sys/class/nvme/nvme%u/address", i), pci) ||
-			    strcmp(get("/sys/class/nvme/nvme%u/state", i), "live"))
-				continue;
-			for (n = 1; n < 16; n++) {
-				snprintf(path, sizeof(path), "/dev/nvme%un%u", i, n);
-				if (!access(path, R_OK | W_OK))
-					return T_PASS;
-			}
-		}
-	}
-	t_diag("the disk did not come back");
-	return T_FAIL;
-}
-
 struct way {
 	const char *name, *away, *back;
 };
@@ -124,7 +101,7 @@ static enum t_result loses(enum t_mode mode, bool busy, enum last last)
 	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings after");
 	T_TRY(dead(&load, "I/O without the device"));
 	T_IS(back(), 0, way->back);
-	T_TRY(await_disk());
+	T_TRY(await_disk(serial, path));
 	T_TRY(dead(&load, "I/O with another in its place"));
 	T_TRY(works_again(&buf));
 	if (last == CLEAR)
@@ -147,7 +124,7 @@ static enum t_result same_name(const char *dev)
 	for (tries = 0; tries < 50; tries++) {
 		T_IS(away(0), 0, way->away);
 		T_IS(back(), 0, way->back);
-		T_TRY(await_disk());
+		T_TRY(await_disk(serial, path));
 		if (!strcmp(path, dev))
 			return T_PASS;
 		usleep(100000);		/* rings give files back a little later */
@@ -172,8 +149,7 @@ int main(int argc, char **argv)
 	t_dev = path;	/* what it is called now */
 	snprintf(path, sizeof(path), "%s", dev);
 	pci_name(dev, pci);
-	snprintf(serial, sizeof(serial), "%s", get("/sys/class/block/%s/device/serial", disk_name(dev)));
-	serial[strcspn(serial, " ")] = 0;
+	disk_serial(dev, serial);
 	for (i = 0; i < T_COUNT(ways); i++) {
 		way = &ways[i];
 		for (mode = 0; mode < T_MODES; mode++)

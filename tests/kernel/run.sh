@@ -15,7 +15,7 @@ esac
 case $1 in
 /dev/*) export DEV2="$1"; shift ;;
 esac
-[ $# -gt 0 ] || set -- register_errors compat io_errors order data slots queues partition exporter invalidate fuzz targets reset pressure writeback removal silence lifetime faults kmemleak
+[ $# -gt 0 ] || set -- register_errors compat io_errors order data slots queues partition exporter invalidate fuzz targets reset pressure writeback removal silence lifetime faults modules kmemleak
 
 splats='WARNING:|BUG:|BUG |Oops|INFO: task|INFO: rcu|rcu:.*(stall|detected)|circular locking|recursive locking|lock state|suspicious RCU|KASAN|KCSAN|UBSAN|DMA-API:|refcount_t:|general protection|Kernel panic|Call Trace'
 out=$(mktemp -d) || exit 2

@@ -166,6 +166,56 @@ static enum t_result md(void)
 	return result;
 }
 
+/* A namespace that is a file of 16 MiB, exported and imported over the loopback interface. */
+static const char over_tcp[] =
+	"exec 2>/dev/null; modprobe nvme-tcp; modprobe nvmet-tcp; mount -t configfs configfs /sys/kernel/config\n"
+	"mkdir /sys/kernel/config/nvmet/subsystems/file && cd /sys/kernel/config/nvmet || exit\n"
+	"truncate -s 16M /dev/shm/backing; mkdir subsystems/file/namespaces/1 ports/1\n"
+	"echo 1 >subsystems/file/attr_allow_any_host; echo /dev/shm/backing >subsystems/file/namespaces/1/device_path\n"
+	"echo 1 >subsystems/file/namespaces/1/buffered_io; echo 1 >subsystems/file/namespaces/1/enable\n"
+	"echo tcp >ports/1/addr_trtype; echo ipv4 >ports/1/addr_adrfam; echo 127.0.0.1 >ports/1/addr_traddr\n"
+	"echo 4420 >ports/1/addr_trsvcid; ln -s /sys/kernel/config/nvmet/subsystems/file ports/1/subsystems/file\n"
+	"echo transport=tcp,traddr=127.0.0.1,trsvcid=4420,nqn=file >/dev/nvme-fabrics";
+static const char not_over_tcp[] =
+	"exec 2>/dev/null; for c in /sys/class/nvme/*; do grep -q tcp $c/transport && echo 1 >$c/delete_controller; done\n"
+	"cd /sys/kernel/config/nvmet && rm ports/1/subsystems/file && rmdir subsystems/file/namespaces/1 subsystems/file ports/1\n"
+	"rm /dev/shm/backing";
+
+static enum t_result nvme_tcp(void)
+{
+	enum t_result result = T_SKIP;
+	double end = now() + 30;
+	unsigned int i;
+	char path[32];
+
+	if (system(over_tcp)) {
+		system(not_over_tcp);
+		return t_skip("no NVMe over TCP to this machine itself (CONFIG_NVME_TCP, CONFIG_NVME_TARGET_TCP)");
+	}
+	t_skip("no disk came over TCP");
+	for (i = 0; result == T_SKIP && now() < end; i = (i + 1) % 16) {
+		snprintf(path, sizeof(path), "/dev/nvme%un1", i);
+		if (!strcmp(get("/sys/class/nvme/nvme%u/transport", i), "tcp") && !access(path, F_OK))
+			result = refused(path, O_RDWR | O_DIRECT);
+	}
+	system(not_over_tcp);
+	return result == T_SKIP ? T_FAIL : result;
+}
+
+/* One is there on kernels that know such disks. */
+static enum t_result zoned(void)
+{
+	char path[32];
+	unsigned int i;
+
+	for (i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "/dev/nvme%un1", i);
+		if (!strcmp(get("/sys/class/block/nvme%un1/queue/zoned", i), "host-managed"))
+			return refused(path, O_RDWR | O_DIRECT);
+	}
+	return t_skip("no zoned disk: boot the debug kernel (`make test-debug`)");
+}
+
 static bool multipath_head(void)
 {
 	char link[PATH_MAX], path[PATH_MAX];
@@ -203,6 +253,8 @@ static const struct {
 	{ "loop", loop },
 	{ "dm-linear", dm_linear },
 	{ "md", md },
+	{ "NVMe over TCP", nvme_tcp },
+	{ "zoned NVMe", zoned },
 	{ "NVMe multipath head", head },
 	{ "the namespace itself is taken", taken },
 };
