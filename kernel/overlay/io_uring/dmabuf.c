@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Registered dma-bufs as fixed buffers: a slot of the buffer table holds a
- * context (see drivers/dma-buf/dma-buf-io.c), a read or write that uses the
- * slot holds a reference on the context's map from import until the device is
- * done.
+ * context (see drivers/dma-buf/dma-buf-io.c), and a read or write that uses the
+ * slot hands it to the file in its iterator.
  *
- * The reference lives in the request's iterator, REQ_F_DMABUF_MAP says that it
- * is there. It is taken in one place, io_import_dmabuf(), and dropped in one,
- * io_put_dmabuf_map() of rw.c, which is called
- *   - from completion callbacks of their own, in the context that the device
- *     completes in, before task work is queued or a poller told,
- *   - when the file ends the request at once, instead of queueing it, and
- *   - when issuing returns and the request is to be completed or put aside, for
- *     io-wq for one; then it will import again.
+ * The slot lives until the last request that uses it has completed, and the file
+ * is done with the context by then. So there is nothing here to count, to drop or
+ * to repeat: a request that is put aside, for io-wq for one, holds nothing.
  *
- * Requests with other buffers do not come by any of this. To the ordinary import
- * such a slot is one for neither direction, so it refuses it; reads and writes
- * then look whether it is a dma-buf, in io_rw_dmabuf().
+ * Requests with other buffers do not come by. To the ordinary import such a slot
+ * is one for neither direction, so it refuses it; only then do reads and writes
+ * look whether it is a dma-buf.
  */
 #include <linux/dma-buf.h>
+#include <linux/dma-buf-io.h>
 #include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -143,17 +138,40 @@ err_free_node:
 	return ERR_PTR(ret);
 }
 
-/* The live map, made if this may sleep; a reference on it, or an ERR_PTR. */
-struct dma_buf_io_map *io_make_dmabuf_map(struct dma_buf_io_ctx *dma_ctx,
-					  unsigned int issue_flags)
+/**
+ * io_import_dmabuf - let a read or write use its registered dma-buf
+ * @req: the request; its node, if any, is that of the buffer
+ * @iter: &io_async_rw.iter of the request
+ * @offset: where in the dma-buf the request starts, in bytes
+ * @len: its length in bytes
+ * @ddir: ITER_DEST or ITER_SOURCE
+ * @ret: why the ordinary import has failed
+ *
+ * Context: any.
+ * Return: 0, @ret if the buffer is no dma-buf, -EBADF for another file than the
+ * one that it was registered for, -EFAULT for what is outside of it, or -ENODEV
+ * when the device is gone, of which the file may say that it has no bytes.
+ */
+int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
+		     size_t len, int ddir, int ret)
 {
-	struct dma_buf_io_map *map;
+	const struct io_mapped_ubuf *imu;
+	struct dma_buf_io_ctx *dma_ctx;
 
-	if (issue_flags & IO_URING_F_NONBLOCK)
-		return ERR_PTR(-EAGAIN);
-	map = dma_buf_io_make_map(dma_ctx);
-	/* a worker is also "interrupted" to be given work */
-	if (map == ERR_PTR(-EINTR) && !fatal_signal_pending(current))
-		return ERR_PTR(-EAGAIN);
-	return map;
+	if (!(req->flags & REQ_F_BUF_NODE))
+		return ret;
+	imu = req->buf_node->buf;
+	if (!io_buf_is_dmabuf(imu))
+		return ret;
+
+	dma_ctx = imu->priv;
+	if (unlikely(req->file != dma_ctx->file))
+		return -EBADF;
+	if (unlikely(offset > imu->len || len > imu->len - offset ||
+		     len > MAX_RW_COUNT))
+		return -EFAULT;
+	if (unlikely(dma_buf_io_is_revoked(dma_ctx)))
+		return -ENODEV;
+	iov_iter_dmabuf(iter, ddir, dma_ctx, offset, len);
+	return 0;
 }

@@ -50,6 +50,8 @@ struct test_fail {
  * @lru: in test_lru
  * @flags: DMA_BUF_IO_TEST_*
  * @order: of the chunks
+ * @alloc_order: of what they are the start of: mappings that go beyond a chunk
+ *	still have memory of ours, which bounce buffers are copied back to
  * @nr_chunks: in a set
  * @chunks: the set in use, and the other one of a buffer that moves
  * @attach_fail: the next attachments
@@ -62,7 +64,6 @@ struct test_fail {
  * @total: mappings ever made
  * @scribbled: bytes of a pattern found damaged
  * @fence: in the reservation object, to be signalled; or NULL
- * @fence_lock: @fence's
  *
  * All that is not atomic is protected by the reservation lock, but for what a
  * mapping may be waiting for: @blocked and @fence.
@@ -73,6 +74,7 @@ struct test_buf {
 	struct list_head	lru;
 	u32			flags;
 	unsigned int		order;
+	unsigned int		alloc_order;
 	unsigned int		nr_chunks;
 	struct page		**chunks[2];
 	struct test_fail	attach_fail;
@@ -85,7 +87,6 @@ struct test_buf {
 	atomic_t		total;
 	u64			scribbled;
 	struct dma_fence	*fence;
-	spinlock_t		fence_lock; /* passed to dma_fence_init() */
 };
 
 static DEFINE_MUTEX(test_lock); /* test_bufs */
@@ -132,6 +133,7 @@ static void test_fill_sgt(struct test_buf *buf, struct sg_table *sgt)
 
 	for_each_sgtable_sg(sgt, sg, i)
 		sg_set_page(sg, buf->chunks[0][i], len, 0);
+
 
 	sg = sgt->sgl;
 	if (buf->flags & DMA_BUF_IO_TEST_SHORT)
@@ -239,7 +241,7 @@ static void test_free_chunks(struct test_buf *buf, unsigned int set)
 
 	for (i = 0; buf->chunks[set] && i < buf->nr_chunks; i++)
 		if (buf->chunks[set][i])
-			__free_pages(buf->chunks[set][i], buf->order);
+			__free_pages(buf->chunks[set][i], buf->alloc_order);
 	kvfree(buf->chunks[set]);
 }
 
@@ -365,14 +367,14 @@ static int test_add_fence(struct test_buf *buf)
 
 	if (!fence)
 		return -ENOMEM;
-	dma_fence_init(fence, &test_fence_ops, &buf->fence_lock,
-		       dma_fence_context_alloc(1), 1);
+	dma_fence_init(fence, &test_fence_ops, NULL, dma_fence_context_alloc(1),
+		       1);
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	ret = dma_resv_reserve_fences(buf->dmabuf->resv, 1);
 	if (!ret) {
 		dma_resv_add_fence(buf->dmabuf->resv, fence,
 				   DMA_RESV_USAGE_KERNEL);
-		swap(fence, buf->fence);
+		fence = xchg(&buf->fence, fence);
 	}
 	dma_resv_unlock(buf->dmabuf->resv);
 
@@ -511,7 +513,7 @@ static int test_alloc_chunks(struct test_buf *buf, unsigned int set)
 	for (i = buf->nr_chunks; i--;) {
 		buf->chunks[set][i] = alloc_pages(GFP_KERNEL | __GFP_COMP |
 						  __GFP_ZERO | __GFP_NOWARN,
-						  buf->order);
+						  buf->alloc_order);
 		if (!buf->chunks[set][i])
 			return -ENOMEM;
 		if (set)
@@ -533,9 +535,11 @@ static struct test_buf *test_alloc(const struct dma_buf_io_test_create *create)
 	INIT_LIST_HEAD(&buf->lru);
 	buf->flags = create->flags;
 	buf->order = ilog2(create->segment >> PAGE_SHIFT);
+	buf->alloc_order = buf->order;
+	if (buf->flags & (DMA_BUF_IO_TEST_LONG | DMA_BUF_IO_TEST_UNALIGNED))
+		buf->alloc_order++;
 	buf->nr_chunks = create->size / create->segment;
 	init_waitqueue_head(&buf->wait);
-	spin_lock_init(&buf->fence_lock);
 	ret = test_alloc_chunks(buf, 0);
 	if (!ret && (buf->flags & DMA_BUF_IO_TEST_MOVES))
 		ret = test_alloc_chunks(buf, 1);
@@ -607,7 +611,7 @@ static unsigned long test_shrink_count(struct shrinker *shrinker,
 /*
  * As those of GPUs: whatever can be locked goes, waiting for the importer. More
  * than those of GPUs, in reclaim for the limit of a memcg, too, and whosever the
- * buffer is.
+ * buffer is. Importers wait for I/O, so not in reclaim that must not.
  */
 static unsigned long test_shrink_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
@@ -615,7 +619,7 @@ static unsigned long test_shrink_scan(struct shrinker *shrinker,
 	struct test_buf *buf;
 	unsigned long n = 0;
 
-	if (!mutex_trylock(&test_lock))
+	if (!(sc->gfp_mask & __GFP_IO) || !mutex_trylock(&test_lock))
 		return SHRINK_STOP;
 	list_for_each_entry(buf, &test_bufs, node) {
 		if (!(buf->flags & DMA_BUF_IO_TEST_SHRINKS) ||

@@ -24,11 +24,12 @@
  *
  * Lifetime of a map
  *
- *   A request takes a reference at import and drops it when the device has
- *   finished with the memory, in whatever context it completes; it is never
- *   left to task work, so an exporter never waits for user space to be
- *   scheduled. A request that is put aside (for a worker, for a retry) holds no
- *   reference.
+ *   A file takes a reference as the last thing before it submits a bio, and the
+ *   end of the bio drops it, in whatever context the device completes. All that
+ *   a request goes through before (permission, time stamps, the page cache) and
+ *   after (task work, a poller) is without: no exporter waits for user space to
+ *   be scheduled or to answer, nor for a file system. A request that is put
+ *   aside (for a worker, for a retry) holds no reference.
  *
  *   Teardown runs under the reservation lock: unpublish the map, kill its
  *   reference count, wait for it to drain, unmap. Nothing is deferred: when
@@ -44,14 +45,16 @@
  *
  * What the wait for draining is bounded by
  *
- *   Requests that hold a reference are with the block layer or the device. They
- *   need neither the reservation lock nor a lock of the submitter to complete,
- *   nor the submitter itself, as the wait polls for polled requests; and they
- *   allocate no memory by direct reclaim, which might wait for the exporter.
- *   With the device, its own timeout handling ends them (NVMe: I/O timeout,
- *   abort timeout, controller reset, each 30 seconds by default). Before that
- *   they may wait for what holds up any I/O: a cgroup's io.max, a frozen queue,
- *   and in io-wq the page cache of the block device to be written back.
+ *   Who holds a reference is with the block layer or the device. It needs
+ *   neither the reservation lock nor a lock of the submitter to complete, nor
+ *   the submitter itself, as the wait polls for polled requests; and it
+ *   allocates no memory by direct reclaim, which might wait for the exporter.
+ *   With the device, its own timeout handling ends it (NVMe: I/O timeout, abort
+ *   timeout, controller reset, each 30 seconds by default). Before that it may
+ *   wait for what holds up any I/O: a tag, a cgroup's io.max, a frozen queue.
+ *
+ *   So the wait is one for I/O, and an exporter's shrinker must not enter it
+ *   from reclaim without __GFP_IO: who freezes a queue allocates that way.
  *
  * Lock order
  *
@@ -254,7 +257,7 @@ static void dma_buf_io_detach(struct dma_buf_io_ctx *ctx, bool idle)
 
 	dma_resv_lock(ctx->dmabuf->resv, NULL);
 	dma_buf_io_unmap(ctx, idle);
-	ctx->revoked = true;
+	WRITE_ONCE(ctx->revoked, true);
 	dma_resv_unlock(ctx->dmabuf->resv);
 
 	dma_buf_detach(ctx->dmabuf, ctx->attach);

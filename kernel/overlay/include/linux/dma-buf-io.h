@@ -32,8 +32,8 @@ struct sg_table;
 
 /**
  * struct dma_buf_io_map - one generation of a context's DMA mapping
- * @refs: one per request from import until the device is done with the memory,
- *	and an initial one that teardown drops
+ * @refs: one per bio from before it is submitted until it has ended, and an
+ *	initial one that teardown drops
  * @drained: completed when @refs reaches zero
  * @sgt: the exporter's mapping; addresses are valid while @refs is held
  * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios
@@ -95,7 +95,7 @@ struct dma_buf_io_dev {
  * @attach: NULL once revoked. Protected by &dma_buf_io_dev.lock.
  * @dev: pinned by @file
  * @node: in &dma_buf_io_dev.ctxs
- * @revoked: no map will ever be made again. Protected by the reservation lock.
+ * @revoked: no map will ever be made again. Written under the reservation lock.
  */
 struct dma_buf_io_ctx {
 	struct dma_buf_io_map __rcu	*map;
@@ -124,6 +124,12 @@ void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
 struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
 					 struct dma_buf *dmabuf);
 void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
+
+/* For errors that are to the point: the next moment it may be. Any context. */
+static inline bool dma_buf_io_is_revoked(const struct dma_buf_io_ctx *ctx)
+{
+	return READ_ONCE(ctx->revoked);
+}
 
 /**
  * dma_buf_io_get_map - take a reference on the live map of a context
@@ -162,7 +168,7 @@ static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
  * takes. Whoever holds one and goes for what may wait for draining, such as a
  * reservation lock or direct reclaim by kmalloc(), is reported the first time,
  * waiting or not. Allocating from a bio_set is not, as it tries without reclaim
- * first.
+ * first; nor is reclaim that may not enter file systems.
  * Brackets what is done with the reference in process context; no code without
  * lockdep.
  */
@@ -189,10 +195,14 @@ static inline void dma_buf_io_end_hold(void)
 }
 #endif
 
-/* Let @bio transfer what @iter describes; the rest of @bio is the caller's. */
-static inline void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
+/*
+ * Let @bio transfer what @iter describes, by way of @map, on which the caller
+ * holds a reference until @bio ends; the rest of @bio is the caller's.
+ */
+static inline void bio_set_dmabuf(struct bio *bio, struct dma_buf_io_map *map,
+				  const struct iov_iter *iter)
 {
-	bio->bi_io_vec = iter->dmabuf_map->bvecs;
+	bio->bi_io_vec = map->bvecs;
 	bio->bi_iter.bi_idx = iter->iov_offset >> DMA_BUF_IO_BVEC_SHIFT;
 	bio->bi_iter.bi_offset = iter->iov_offset &
 				 ((1UL << DMA_BUF_IO_BVEC_SHIFT) - 1);

@@ -10,6 +10,9 @@
 #include <linux/vmalloc.h>
 #include "dmabuf.h"
 
+/* User space chose the size, so its failing is no reason to warn. */
+#define NVME_DMABUF_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
+
 /* PRP entries are whole pages. User space chose the memory, so do not warn. */
 static bool nvme_dmabuf_sgt_fits(struct sg_table *sgt)
 {
@@ -53,8 +56,8 @@ static int nvme_dmabuf_make_chunks(struct nvme_dmabuf_map *map,
 	map->chunk_shift = nvme_dmabuf_chunk_shift(sgt);
 	chunk = 1ULL << map->chunk_shift;
 	map->chunks = kvmalloc_objs(*map->chunks,
-				    ((size - 1) >> map->chunk_shift) + 1,
-				    GFP_KERNEL_ACCOUNT);
+				    (((u64)size - 1) >> map->chunk_shift) + 1,
+				    NVME_DMABUF_GFP);
 	if (!map->chunks)
 		return -ENOMEM;
 
@@ -119,7 +122,7 @@ static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 	struct page **pages;
 	int ret;
 
-	pages = kvmalloc_objs(*pages, nr_pages);
+	pages = kvmalloc_objs(*pages, nr_pages, GFP_KERNEL | __GFP_NOWARN);
 	if (!pages)
 		return -ENOMEM;
 	for (i = 0; i < nr_pages; i++)
@@ -168,11 +171,10 @@ static int nvme_dmabuf_make_lists(struct nvme_dmabuf_map *map,
 		return -ENOMEM;
 
 	map->second = second;
-	map->prps = __vmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO |
-			      __GFP_NOWARN);
+	map->prps = __vmalloc(bytes, NVME_DMABUF_GFP | __GFP_ZERO);
 	map->list_dma = kvmalloc_objs(*map->list_dma,
 				      bytes / NVME_CTRL_PAGE_SIZE,
-				      GFP_KERNEL_ACCOUNT);
+				      NVME_DMABUF_GFP);
 	if (!map->prps || !map->list_dma)
 		return -ENOMEM;
 
@@ -220,7 +222,7 @@ struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
 		return ERR_PTR(-EINVAL);
 
 	map = kvzalloc_flex(*map, base.bvecs, dma_buf_io_nr_bvecs(size),
-			    GFP_KERNEL_ACCOUNT);
+			    NVME_DMABUF_GFP);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	map->use_sgl = use_sgl;
