@@ -94,6 +94,16 @@ static inline void disk_serial(const char *dev, char serial[64])
 	serial[strcspn(serial, " ")] = 0;
 }
 
+/* A node is there before its disk can be opened. */
+static inline bool opens(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* Finds a disk that comes back, which may be under another name: while old files are open it is. */
 static inline enum t_result await_disk(const char *serial, char path[64])
 {
@@ -107,7 +117,7 @@ static inline enum t_result await_disk(const char *serial, char path[64])
 				continue;
 			for (n = 1; n < 16; n++) {
 				snprintf(path, 64, "/dev/nvme%un%u", i, n);
-				if (!access(path, R_OK | W_OK))
+				if (opens(path))
 					return T_PASS;
 			}
 		}

@@ -127,7 +127,7 @@ static enum t_result revived(const char *pci)
 	t_disk_exit(&disk);
 	T_IS(put(pci, "/sys/bus/pci/drivers/nvme/unbind"), 0, "unbind");
 	T_IS(put(pci, "/sys/bus/pci/drivers/nvme/bind"), 0, "bind");
-	while (access(t_dev, R_OK | W_OK)) {
+	while (!opens(t_dev)) {
 		T_CHECK(now() < end, "%s did not come back", t_dev);
 		usleep(20000);
 	}
