@@ -210,30 +210,46 @@ static enum t_result submitting(enum t_mode mode)
 }
 
 /*
- * The map is made by a worker, whose allocations alone fail. It is there before:
- * io-wq cancels I/O for which it has no memory to make a first worker.
+ * From now on only allocations of the ring's one worker may fail. It is there
+ * before: io-wq cancels I/O for which it has no memory to make a first worker.
  */
+static enum t_result only_worker_fails(struct t_ring *ring, const struct t_io *io)
+{
+	unsigned int workers[] = { 1, 1 }, i;
+
+	for (i = 0; i < T_COUNT(allocators); i++) {
+		put("Y", "/sys/kernel/debug/%s/task-filter", allocators[i]);
+		put("1", "/sys/kernel/debug/%s/interval", allocators[i]);
+	}
+	T_IS(io_uring_register_iowq_max_workers(&ring->uring, workers), 0, "one worker");
+	/* the worker is born with it */
+	T_IS(put("1", "/proc/self/make-it-fail"), 0, "make-it-fail");
+	T_IS(t_rw(ring, io), io->len, "I/O that makes a worker");
+	T_IS(put("0", "/proc/self/make-it-fail"), 0, "make-it-fail");
+	return T_PASS;
+}
+
+static void all_fail(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < T_COUNT(allocators); i++)
+		put("N", "/sys/kernel/debug/%s/task-filter", allocators[i]);
+}
+
+/* The map is made by a worker. */
 static enum t_result mapping(void)
 {
 	struct t_io io = { .fd = fd, .len = T_PAGE };
-	unsigned int workers[] = { 1, 1 };
 	struct t_ring ring;
 	struct t_buf buf;
-	unsigned int i, round, failed = 0, done = 0;
+	unsigned int round, failed = 0, done = 0;
 
 	T_TRY(need_allocators());
 	T_TRY(watched_init(&buf));
 	t_ring_init(&ring, T_ASYNC, 8, 1);
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
-	for (i = 0; i < T_COUNT(allocators); i++) {
-		put("Y", "/sys/kernel/debug/%s/task-filter", allocators[i]);
-		put("1", "/sys/kernel/debug/%s/interval", allocators[i]);
-	}
-	T_IS(io_uring_register_iowq_max_workers(&ring.uring, workers), 0, "one worker");
-	/* the worker is born with it */
-	T_IS(put("1", "/proc/self/make-it-fail"), 0, "make-it-fail");
-	T_IS(t_rw(&ring, &io), T_PAGE, "I/O that makes a worker");
-	T_IS(put("0", "/proc/self/make-it-fail"), 0, "make-it-fail");
+	T_TRY(only_worker_fails(&ring, &io));
 	for (round = 0; round < 300; round++) {
 		int ret;
 
@@ -250,8 +266,7 @@ static enum t_result mapping(void)
 			failed++;
 		T_CHECK(ask(&buf, DMA_BUF_IO_TEST_LIVE) <= 1, "mappings left");
 	}
-	for (i = 0; i < T_COUNT(allocators); i++)
-		put("N", "/sys/kernel/debug/%s/task-filter", allocators[i]);
+	all_fail();
 	t_diag("of %u reads %u were done, %u got -ENOMEM from mapping", round, done, failed);
 	T_CHECK(done && failed, "faults did not reach the worker");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
@@ -261,9 +276,46 @@ static enum t_result mapping(void)
 	return watched_exit(&buf);
 }
 
+/* A request beyond the queue's limit is split by a worker, which must not reclaim for the second bio. */
+static enum t_result splitting(void)
+{
+	unsigned long limit = strtoul(get("/sys/class/block/%s/queue/max_hw_dmabuf_sectors_kb", disk_name(t_dev)), NULL, 10) * 1024;
+	struct t_io io = { .fd = fd, .len = 2 * limit };
+	unsigned int round, again = 0, done = 0;
+	struct t_ring ring;
+	struct t_buf buf;
+
+	T_TRY(need_allocators());
+	T_CHECK(limit && 2 * limit <= T_DISK_SIZE, "a limit of %lu bytes", limit);
+	T_TRY(t_buf_init(&buf, T_SCATTERED, 2 * limit));
+	t_ring_init(&ring, T_ASYNC, 8, 1);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_TRY(only_worker_fails(&ring, &io));
+	for (round = 0; round < 100; round++) {
+		int ret;
+
+		fault("failslab", "30", "-1");
+		t_queue(&ring, &io, 0);
+		t_submit(&ring);
+		ret = t_reap(&ring, NULL);
+		fault("failslab", "0", "0");
+		T_CHECK(ret == (int)io.len || ret == -EAGAIN, "read: %s", t_number(ret));
+		again += ret == -EAGAIN;
+		done += ret == (int)io.len;
+	}
+	all_fail();
+	t_diag("of %u reads %u were done, %u got -EAGAIN", round, done, again);
+	T_CHECK(done && again, "faults did not reach the worker");
+	T_IS(t_rw(&ring, &io), io.len, "I/O without faults");
+	T_CHECK(t_same("read", buf.map, disk.image, io.len), "wrong data");
+	t_ring_exit(&ring);
+	t_buf_exit(&buf);
+	return T_PASS;
+}
+
 int main(int argc, char **argv)
 {
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 8);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 9);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	snprintf(nvme, sizeof(nvme), "%s/fault_inject", disk_name(t_dev));
@@ -275,6 +327,7 @@ int main(int argc, char **argv)
 	t_report(submitting(T_PLAIN), "no memory at each allocation of submitting");
 	t_report(submitting(T_ASYNC), "no memory at each allocation of submitting, async");
 	t_report(mapping(), "no memory in the worker that maps");
+	t_report(splitting(), "no memory in the worker that splits");
 	close(fd);
 	t_disk_exit(&disk);
 	return t_finish();
