@@ -71,10 +71,10 @@ ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-
          "-device nvme-ns,drive=zone,bus=zones,zoned=true,zoned.zone_size=4M")
 
 
-def slow(name: str, mode: Mode, variant: str) -> Boot:
-    """All programs, each with the time that a kernel takes which checks itself."""
+def slow(name: str, mode: Mode, variant: str, tests: str = "") -> Boot:
+    """All programs or some, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
-    return Boot(name, mode, variant, f"export TIMEOUT=1800 PATIENCE=300; {KERNEL_TESTS}", "dma_debug_driver=nvme",
+    return Boot(name, mode, variant, f"export TIMEOUT=1800 PATIENCE=300; TESTS='{tests}'; {KERNEL_TESTS}", "dma_debug_driver=nvme",
                 qemu_extra=ZONED, timeout=5400)
 
 
@@ -123,10 +123,12 @@ ENGINE_BOOTS = (
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
 )
 DEBUG_BOOTS = {boot.name: boot for boot in (
-    *(slow(f"debug-{mode.name}", mode, "debug") for mode in (MODES["strict"], MORE_MODES["off"])),
+    slow("debug-strict", MODES["strict"], "debug"),
     slow("kcsan-strict", MODES["strict"], "kcsan"),
     slow("rt-strict", MODES["strict"], "rt"),
+    # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
     Boot("off", MORE_MODES["off"]),
+    slow("debug-off", MORE_MODES["off"], "debug", "slots exporter invalidate fuzz reset"),
     # Not with udmabuf, which bounces what the CPU reads and writes, too, and so loses what the device wrote.
     Boot("swiotlb", MORE_MODES["swiotlb"],
          command=f"TESTS='exporter invalidate reset pressure removal'; {KERNEL_TESTS}"),
