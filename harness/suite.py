@@ -124,8 +124,8 @@ ENGINE_BOOTS = (
 )
 DEBUG_BOOTS = {boot.name: boot for boot in (
     slow("debug-strict", MODES["strict"], "debug"),
-    slow("kcsan-strict", MODES["strict"], "kcsan"),
-    slow("rt-strict", MODES["strict"], "rt"),
+    slow("kcsan-strict", MODES["strict"], "kcsan",
+         "register_errors io_errors order slots exporter invalidate fuzz reset pressure writeback removal lifetime"),
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
     Boot("off", MORE_MODES["off"]),
     slow("debug-off", MORE_MODES["off"], "debug", "slots exporter invalidate fuzz reset"),
