@@ -241,6 +241,9 @@ static enum t_result suspends(enum t_mode mode)
 {
 	enum t_result result;
 
+	/* The virtio port that a guest reports through does not come back (QEMU 7.2, Linux 7.3). */
+	if (!getenv("SUSPEND"))
+		return t_skip("takes the guest's output with it: say SUSPEND=1, and >/dev/ttyS0");
 	if (put("devices", "/sys/power/pm_test") || put("1", "/sys/module/suspend/parameters/pm_test_delay"))
 		return t_skip("no /sys/power/pm_test (CONFIG_SUSPEND, CONFIG_PM_DEBUG)");
 	result = stormy(suspend, mode, 3);
