@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a request waits for before its data goes anywhere, with an exporter that
- * will not wait for it: writeback of the page cache, folios that others hold,
- * user space that permits or not.
+ * will not wait for it: writeback of the page cache, folios that others hold.
  */
 #include "memcg.h"
 
-#include <sys/fanotify.h>
 
 #define ROUNDS	12
 #define READERS	4
@@ -114,72 +112,9 @@ static enum t_result beside_readers(unsigned int unused)
 	return watched_exit(&buf);
 }
 
-struct listener {
-	int group;
-	atomic_bool asked;
-	pthread_t thread;
-};
-
-/* Permits what it is asked for, the first time late. */
-static void *answer(void *arg)
-{
-	struct listener *listener = arg;
-	struct fanotify_event_metadata event;
-
-	while (read(listener->group, &event, sizeof(event)) == sizeof(event)) {
-		struct fanotify_response response = { .fd = event.fd, .response = FAN_ALLOW };
-
-		if (!atomic_exchange(&listener->asked, true))
-			sleep(LATE);
-		if (write(listener->group, &response, sizeof(response)) != sizeof(response))
-			t_die("answer: %m");
-		close(event.fd);
-	}
-	return NULL;
-}
-
-/* User space takes its time to permit a read. */
-static enum t_result permitted_late(void)
-{
-	struct listener listener = { .group = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC) };
-	struct t_io io = { .len = CHUNK };
-	double end = now() + 10, before, took;
-	struct t_ring ring;
-	struct t_buf buf;
-
-	/* a mark that was there when the file was opened is the only kind that counts */
-	if (listener.group < 0 || fanotify_mark(listener.group, FAN_MARK_ADD, FAN_ACCESS_PERM, AT_FDCWD, t_dev))
-		return t_skip("fanotify: %m (CONFIG_FANOTIFY_ACCESS_PERMISSIONS)");
-	T_TRY(watched_init(&buf));
-	io.fd = t_open(t_dev, O_RDWR | O_DIRECT);
-	t_ring_init(&ring, T_ASYNC, 8, 1);
-	T_IS(t_register(&ring, 0, buf.fd, io.fd, 0), 1, "register");
-	if (pthread_create(&listener.thread, NULL, answer, &listener))
-		t_die("no thread");
-	t_queue(&ring, &io, 0);
-	t_submit(&ring);
-	while (!listener.asked && now() < end)
-		usleep(1000);
-	T_CHECK(listener.asked, "nobody was asked to permit the read");
-	before = now();
-	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
-	took = now() - before;
-	T_CHECK(took < 1, "the exporter waited %.1f s for user space", took);
-	T_IS(io_uring_cq_ready(&ring.uring), 0, "reads that nobody has permitted");
-	T_IS(t_reap(&ring, NULL), CHUNK, "read");
-	T_CHECK(t_same("read", buf.map, disk.image, CHUNK), "wrong data");
-	T_IS(t_clear(&ring, 0), 1, "unregister");
-	t_ring_exit(&ring);
-	close(io.fd);
-	pthread_cancel(listener.thread);
-	pthread_join(listener.thread, NULL);
-	close(listener.group);
-	return watched_exit(&buf);
-}
-
 int main(int argc, char **argv)
 {
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 4);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 3);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	cached = t_open(t_dev, O_RDWR);
@@ -187,7 +122,6 @@ int main(int argc, char **argv)
 	t_report(in_memcg(own_writeback, true), "a write writes dirty pages back, for which the dma-buf is evicted");
 	t_report(in_memcg(beside_readers, 0), "writes beside buffered readers that evict the dma-buf");
 	t_disk_restore(&disk, 0, T_DISK_SIZE);
-	t_report(permitted_late(), "a read that user space has not permitted yet holds nothing");
 	close(cached);
 	close(fd);
 	t_disk_exit(&disk);
