@@ -5,11 +5,9 @@
  */
 #include "memcg.h"
 
-
 #define ROUNDS	12
 #define READERS	4
 #define READING	10		/* seconds */
-#define LATE	3		/* seconds for an answer */
 
 static struct t_disk disk;
 static int fd, cached;		/* the disk, and the same through the page cache */
