@@ -88,13 +88,16 @@ static enum t_result fails(unsigned int op, int err, int wanted)
 }
 
 /* The map that a request makes: the request gets the error, the next one data. */
-static enum t_result remap_fails(int err, int wanted)
+static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 {
 	struct t_io io = { .fd = fd, .len = 8192 };
+	struct t_ring ring;
 	struct t_buf buf;
 
 	T_TRY(need_exporter());
+	T_TRY(t_need(mode));
 	begin(&buf, 65536, 0);
+	t_ring_init(&ring, mode, 8, 1);
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, times(1, err), NULL), 0, "make it fail");
@@ -103,6 +106,7 @@ static enum t_result remap_fails(int err, int wanted)
 	T_IS(t_reap(&ring, NULL), wanted, "read");
 	T_TRY(t_check_read(&ring, io, &disk, &buf, 4096, 8192, 0));
 	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
 	return unused(&buf, 2);
 }
 
@@ -112,7 +116,7 @@ int main(int argc, char **argv)
 	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN, EINTR };
 	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 3 + 3 * T_COUNT(errors));
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 3 + 3 * T_COUNT(errors) + 2);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 8, 1);
@@ -126,10 +130,13 @@ int main(int argc, char **argv)
 			 strerrorname_np(errors[i]));
 		t_report(fails(DMA_BUF_IO_TEST_FAIL_MAP, errors[i], -errors[i]), "mapping fails with %s",
 			 strerrorname_np(errors[i]));
-		/* a worker is interrupted to be given work, too: to be sent again */
-		t_report(remap_fails(errors[i], errors[i] == EINTR ? -EAGAIN : -errors[i]), "mapping for a request fails with %s",
-			 strerrorname_np(errors[i]));
+		/* a worker is interrupted to look for cancelled work, too: to be sent again */
+		t_report(remap_fails(T_PLAIN, errors[i], errors[i] == EINTR ? -EAGAIN : -errors[i]),
+			 "mapping for a request fails with %s", strerrorname_np(errors[i]));
 	}
+	/* which io_uring itself would send again, for ever */
+	t_report(remap_fails(T_POLLED, EAGAIN, -EBUSY), "mapping for a polled request fails with EAGAIN");
+	t_report(remap_fails(T_POLLED, EINTR, -EINTR), "mapping for a polled request fails with EINTR");
 	t_ring_exit(&ring);
 	close(fd);
 	t_disk_exit(&disk);

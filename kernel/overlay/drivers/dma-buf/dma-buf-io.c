@@ -14,7 +14,7 @@
  *
  * States of a context
  *
- *   mapped   ->map set       requests take references on the map
+ *   mapped   ->map set       bios take references on the map
  *   unmapped ->map NULL      the next request that may sleep makes a map
  *   revoked  ->revoked set   for good: the device is gone; I/O gets -ENODEV
  *

@@ -32,8 +32,8 @@ struct sg_table;
 
 /**
  * struct dma_buf_io_map - one generation of a context's DMA mapping
- * @refs: one per bio from before it is submitted until it has ended, and an
- *	initial one that teardown drops
+ * @refs: one per bio from before it is submitted until it has ended, which what
+ *	it is split into shares; and an initial one that teardown drops
  * @drained: completed when @refs reaches zero
  * @sgt: the exporter's mapping; addresses are valid while @refs is held
  * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios
