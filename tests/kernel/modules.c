@@ -58,44 +58,28 @@ static enum t_result fill_slot(struct t_ring *ring)
 	return T_PASS;
 }
 
-static enum t_result driver(bool gone)
+/* With the device unbound, too, if @gone. */
+static enum t_result stays(const char *module, bool gone)
 {
+	char reload[64];
 	struct t_leaks leaks;
 	struct t_ring ring;
 	unsigned int i;
 
-	T_TRY(need_module("nvme"));
+	T_TRY(need_module(module));
 	T_TRY(t_leaks_init(&leaks));
-	for (i = 0; i < ROUNDS; i++) {
-		T_TRY(fill_slot(&ring));
-		if (gone)
-			T_IS(put(pci, "/sys/bus/pci/drivers/nvme/unbind"), 0, "unbind");
-		T_IS(unload("nvme"), -EWOULDBLOCK, "unload the driver of a registration");
-		t_ring_exit(&ring);
-		T_IS(unload_soon("nvme"), 0, "unload the driver");
-		T_IS(system("modprobe nvme"), 0, "load it again");
-		T_TRY(await_disk(serial, path));
-		T_TRY(t_leaks_check(&leaks));
-	}
-	return T_PASS;
-}
-
-static enum t_result of_exporter(void)
-{
-	struct t_leaks leaks;
-	struct t_ring ring;
-	unsigned int i;
-
-	T_TRY(need_module("dma_buf_io_test"));
-	T_TRY(t_leaks_init(&leaks));
+	snprintf(reload, sizeof(reload), "modprobe %s", module);
 	for (i = 0; i < ROUNDS; i++) {
 		T_TRY(fill_slot(&ring));
 		close(exporter);
 		exporter = -1;
-		T_IS(unload("dma_buf_io_test"), -EWOULDBLOCK, "unload the exporter of a registration");
+		if (gone)
+			T_IS(put(pci, "/sys/bus/pci/drivers/nvme/unbind"), 0, "unbind");
+		T_IS(unload(module), -EWOULDBLOCK, "unload what a registration needs");
 		t_ring_exit(&ring);
-		T_IS(unload_soon("dma_buf_io_test"), 0, "unload the exporter");
-		T_IS(system("modprobe dma-buf-io-test"), 0, "load it again");
+		T_IS(unload_soon(module), 0, "unload it afterwards");
+		T_IS(system(reload), 0, reload);
+		T_TRY(await_disk(serial, path));
 		T_TRY(t_leaks_check(&leaks));
 	}
 	return T_PASS;
@@ -111,8 +95,8 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s", dev);
 	pci_name(dev, pci);
 	disk_serial(dev, serial);
-	t_report(driver(false), "the driver's module, all descriptors closed");
-	t_report(driver(true), "the driver's module, the device gone");
-	t_report(of_exporter(), "the exporter's module");
+	t_report(stays("nvme", false), "the driver's module, all descriptors closed");
+	t_report(stays("nvme", true), "the driver's module, the device gone");
+	t_report(stays("dma_buf_io_test", false), "the exporter's module");
 	return t_finish();
 }

@@ -3,15 +3,7 @@
  * Memory is short, and reclaim takes away the very dma-buf that is in use: for
  * the limit of a small memcg, which those who do the I/O are in themselves.
  */
-#include "device.h"
-
-#include <sys/mount.h>
-#include <sys/stat.h>
-
-#define ROOT	"/tmp/cgroup"
-#define GROUP	ROOT "/pressure"
-#define LIMIT	"4M"
-#define LEAVE	60	/* seconds for workers to leave the memcg */
+#include "memcg.h"
 
 static struct t_disk disk;
 static int fd, cached;		/* the disk, and the same through the page cache */
@@ -51,7 +43,7 @@ static int fill_cache(unsigned int round)
 	return 0;
 }
 
-static enum t_result evicted(enum t_mode mode)
+static enum t_result evicted(unsigned int mode)
 {
 	struct load load = { .disk = &disk, .fd = fd, .mode = mode };
 	struct event event = { .happen = fill_cache, .rounds = 8 };
@@ -63,37 +55,12 @@ static enum t_result evicted(enum t_mode mode)
 	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
 	T_TRY(load_during(&load, &event, NULL));
 	t_diag("%u batches, %llu mappings, limit met %ld times", load.rounds,
-	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL), number(GROUP "/memory.events", "max"));
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL), number(MEMCG "/memory.events", "max"));
 	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > 4, "reclaim did not take the mapping");
+	T_IS(number(MEMCG "/memory.events", "oom"), 0, "times out of memory");
 	T_IS(t_clear(&load.ring, 0), 1, "unregister");
 	t_ring_exit(&load.ring);
 	return watched_exit(&buf);
-}
-
-/* All threads and workers of this process are in a memcg while it runs. */
-static enum t_result small_memcg(enum t_mode mode)
-{
-	enum t_result result;
-	double end;
-	int error;
-
-	T_TRY(t_need(mode));
-	mkdir(ROOT, 0700);
-	if (mount("none", ROOT, "cgroup2", 0, NULL) || put("+memory", ROOT "/cgroup.subtree_control"))
-		return t_skip("memcg: %m (CONFIG_MEMCG, cgroup 2)");
-	mkdir(GROUP, 0700);
-	T_IS(put(LIMIT, GROUP "/memory.max"), 0, "limit");
-	T_IS(put("0", GROUP "/cgroup.procs"), 0, "enter the memcg");
-	result = evicted(mode);
-	T_IS(put("0", ROOT "/cgroup.procs"), 0, "leave the memcg");
-	T_IS(number(GROUP "/memory.events", "oom"), 0, "times out of memory");
-	/* workers leave after their ring */
-	for (end = now() + LEAVE; (error = rmdir(GROUP) ? errno : 0) == EBUSY && now() < end; usleep(10000))
-		;
-	if (error)
-		t_diag("the memcg cannot be removed: %s, in it is thread %s", t_number(-error), get(GROUP "/cgroup.threads"));
-	umount(ROOT);
-	return error ? T_FAIL : result;
 }
 
 int main(int argc, char **argv)
@@ -105,7 +72,7 @@ int main(int argc, char **argv)
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	cached = t_open(t_dev, O_RDONLY);
 	for (mode = 0; mode < T_MODES; mode++)
-		t_report(small_memcg(mode), "I/O in a small memcg that evicts the dma-buf, %s", t_mode_names[mode]);
+		t_report(t_need(mode) ?: in_memcg(evicted, mode), "I/O in a small memcg that evicts the dma-buf, %s", t_mode_names[mode]);
 	close(cached);
 	close(fd);
 	t_disk_exit(&disk);

@@ -259,9 +259,13 @@ static int unplug(unsigned int round)
 
 static enum t_result hotplug(enum t_mode mode)
 {
+	enum t_result result;
+
 	if (strcmp(get("/sys/devices/system/cpu/cpu1/online"), "1"))
 		return t_skip("no second processor, or not CONFIG_HOTPLUG_CPU");
-	return stormy(unplug, mode, 20);
+	result = stormy(unplug, mode, 20);
+	unplug(1);
+	return result;
 }
 
 static const struct {
