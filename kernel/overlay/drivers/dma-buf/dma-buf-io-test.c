@@ -134,7 +134,6 @@ static void test_fill_sgt(struct test_buf *buf, struct sg_table *sgt)
 	for_each_sgtable_sg(sgt, sg, i)
 		sg_set_page(sg, buf->chunks[0][i], len, 0);
 
-
 	sg = sgt->sgl;
 	if (buf->flags & DMA_BUF_IO_TEST_SHORT)
 		sg->length -= PAGE_SIZE;
