@@ -7,9 +7,9 @@ import subprocess
 from .fault import Fault
 
 PACKAGES = (
-    "bc", "bison", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dpkg-dev", "flex", "gcc", "git",
+    "bc", "bison", "btrfs-progs", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dpkg-dev", "flex", "gcc", "git",
     "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-matplotlib", "python3-numpy",
-    "python3-pytest", "python3-scipy", "qemu-system-x86", "sparse", "valgrind", "xz-utils", "zlib1g-dev",
+    "python3-pytest", "python3-scipy", "qemu-system-x86", "sparse", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )
 
 

@@ -71,11 +71,16 @@ ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-
          "-device nvme-ns,drive=zone,bus=zones,zoned=true,zoned.zone_size=4M")
 
 
+def makers() -> dict[str, Path | bytes]:
+    """What makes the file systems that only these kernels have."""
+    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.xfs")}
+
+
 def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "") -> Boot:
     """All programs or some, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
     return Boot(name, mode, variant, f"export TIMEOUT=1800 PATIENCE=300 WITHOUT='{without}'; TESTS='{tests}'; {KERNEL_TESTS}",
-                "dma_debug_driver=nvme", qemu_extra=ZONED, timeout=5400)
+                "dma_debug_driver=nvme", qemu_extra=ZONED, timeout=5400, files=makers)
 
 
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),

@@ -42,8 +42,8 @@ static enum t_result tmpfs(void)
 	return result;
 }
 
-/* A loop device over a file of 16 MiB; NULL if there can be none. */
-static const char *loop_over(const char *file, int *loop)
+/* A loop device over a sparse file; NULL if there can be none. */
+static const char *loop_over(const char *file, size_t size, int *loop)
 {
 	static char path[32];
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), backing = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -51,7 +51,7 @@ static const char *loop_over(const char *file, int *loop)
 
 	snprintf(path, sizeof(path), "/dev/loop%d", number);
 	*loop = number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
-	if (*loop >= 0 && (ftruncate(backing, 16 * T_MIB) || ioctl(*loop, LOOP_SET_FD, backing))) {
+	if (*loop >= 0 && (ftruncate(backing, size) || ioctl(*loop, LOOP_SET_FD, backing))) {
 		close(*loop);
 		*loop = -1;
 	}
@@ -63,7 +63,7 @@ static const char *loop_over(const char *file, int *loop)
 static enum t_result loop(void)
 {
 	int fd;
-	const char *path = loop_over("/dev/shm/backing", &fd);
+	const char *path = loop_over("/dev/shm/backing", 16 * T_MIB, &fd);
 	enum t_result result;
 
 	if (!path)
@@ -75,29 +75,44 @@ static enum t_result loop(void)
 	return result;
 }
 
-/* busybox makes an ext2, which the ext4 driver takes for a poor ext4. */
-static enum t_result ext4(void)
+static enum t_result file_system(const char *type, const char *mkfs, size_t size)
 {
 	char command[64];
 	int fd;
-	const char *path = loop_over("/dev/shm/backing", &fd);
+	const char *path = loop_over("/dev/shm/backing", size, &fd);
 	enum t_result result = T_SKIP;
 
 	if (!path)
 		return t_skip("no loop device: %m");
-	snprintf(command, sizeof(command), "mke2fs -F %s >/dev/null 2>&1", path);
-	mkdir("/tmp/ext4", 0700);
+	snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", mkfs, path);
+	mkdir("/tmp/mounted", 0700);
 	if (system(command))
-		t_skip("no mke2fs");
-	else if (mount(path, "/tmp/ext4", "ext4", 0, NULL))
-		t_skip("mounting an ext4: %m (CONFIG_EXT4_FS)");
+		t_skip("%s does not run here", mkfs);
+	else if (mount(path, "/tmp/mounted", type, 0, NULL))
+		t_skip("mounting %s: %m (see kernel/configs/debug.config)", type);
 	else
-		result = refused("/tmp/ext4/target", O_RDWR | O_CREAT | O_DIRECT);
-	umount("/tmp/ext4");
+		result = refused("/tmp/mounted/target", O_RDWR | O_CREAT | O_DIRECT);
+	umount("/tmp/mounted");
 	ioctl(fd, LOOP_CLR_FD);
 	close(fd);
 	unlink("/dev/shm/backing");
 	return result;
+}
+
+/* busybox makes an ext2, which the ext4 driver takes for a poor ext4. */
+static enum t_result ext4(void)
+{
+	return file_system("ext4", "mke2fs -F", 16 * T_MIB);
+}
+
+static enum t_result xfs(void)
+{
+	return file_system("xfs", "mkfs.xfs", 320 * T_MIB);
+}
+
+static enum t_result btrfs(void)
+{
+	return file_system("btrfs", "mkfs.btrfs", 128 * T_MIB);
 }
 
 static int dm(int control, unsigned long command, struct dm_ioctl *arg, uint32_t flags)
@@ -250,6 +265,8 @@ static const struct {
 } tests[] = {
 	{ "tmpfs", tmpfs },
 	{ "ext4", ext4 },
+	{ "xfs", xfs },
+	{ "btrfs", btrfs },
 	{ "loop", loop },
 	{ "dm-linear", dm_linear },
 	{ "md", md },
