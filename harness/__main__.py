@@ -301,7 +301,7 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan")
+        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan, bzImage-rt")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")

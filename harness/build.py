@@ -40,6 +40,7 @@ VARIANTS = {
     "unpatched": Variant("bzImage-base", False, ("base.config",)),
     "debug": Variant("bzImage-debug", True, ("base.config", "series.config", "debug.config")),
     "kcsan": Variant("bzImage-kcsan", True, ("base.config", "series.config", "kcsan.config")),
+    "rt": Variant("bzImage-rt", True, ("base.config", "series.config", "rt.config")),
 }
 
 

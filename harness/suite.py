@@ -127,12 +127,13 @@ ENGINE_BOOTS = (
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
 )
+CONCURRENT = "register_errors io_errors order slots exporter invalidate fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
     slow("debug-data", MODES["strict"], "debug", "data queues"),
-    slow("kcsan-strict", MODES["strict"], "kcsan",
-         "register_errors io_errors order slots exporter invalidate fuzz reset pressure writeback removal lifetime"),
+    slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),
+    slow("rt-strict", MODES["strict"], "rt", CONCURRENT),
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
     Boot("off", MORE_MODES["off"]),
     slow("debug-off", MORE_MODES["off"], "debug", "slots exporter invalidate fuzz reset"),
