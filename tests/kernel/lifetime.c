@@ -14,6 +14,7 @@
 
 #define SIZE	(4 * T_MIB)
 #define DEPTH	32
+#define CHUNK	(SIZE / DEPTH)
 #define CYCLES	10000U	/* as many as there is time for; CYCLES= of them however long it takes */
 #define SECONDS	60
 
@@ -69,17 +70,61 @@ static void tear_down(struct set *set)
 	t_buf_exit(&set->buf);
 }
 
-/* All 120 orders, with I/O between the steps for as long as it can work. */
-static enum t_result order(unsigned int number)
+static void queue_reads(struct set *set)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		const struct t_io io = {
+			.fixed_file = true, .addr = i * CHUNK, .len = CHUNK, .pos = i * CHUNK,
+		};
+
+		t_queue(&set->ring, &io, i);
+	}
+	t_submit(&set->ring);
+}
+
+/* The kernel has all of them; only workers have yet to look at the slot. */
+static void read_in_flight(struct set *set)
+{
+	queue_reads(set);
+	while (io_uring_sq_ready(&set->ring.uring))
+		usleep(100);
+}
+
+/* All is over when nothing but our mapping holds the dma-buf: each page was read, or was not. */
+static enum t_result settled(const struct set *set, const struct t_leaks *leaks)
+{
+	struct t_leaks mapped = *leaks;
+	size_t off;
+
+	mapped.buffers++;
+	T_TRY(t_leaks_check(&mapped));
+	for (off = 0; off < SIZE; off += T_PAGE)
+		T_CHECK(!memcmp(set->buf.map + off, disk.image + off, T_PAGE) ||
+			!memcmp(set->buf.map + off, set->buf.poison + off, T_PAGE),
+			"the page at %zu is neither read nor untouched", off);
+	return T_PASS;
+}
+
+/*
+ * All 120 orders, with I/O between the steps for as long as it can work; or @busy,
+ * with I/O that was submitted before the first, and reaped in every second order.
+ */
+static enum t_result order(unsigned int number, bool busy, const struct t_leaks *leaks)
 {
 	const struct t_io io = { .fixed_file = true };
-	bool there[PARTS] = { true, true, true, true, true };
-	unsigned int step, left, pick, part;
+	const bool reap = number % 2;
+	bool there[PARTS] = { true, true, true, true, true }, whole[DEPTH] = { false };
+	unsigned int step, left, pick, part, i;
 	struct set set;
 
-	T_TRY(build(&set, SIZE, number % T_MODES));
+	/* each mode has each part go first */
+	T_TRY(build(&set, SIZE, (number + number / PARTS) % T_MODES));
+	if (busy)
+		read_in_flight(&set);
 	for (step = 0; step < PARTS; step++) {
-		if (there[RING] && there[SLOT]) {
+		if (!busy && there[RING] && there[SLOT]) {
 			T_TRY(t_check_read(&set.ring, io, &disk, &set.buf, 512, 12288, step * 4096));
 			T_TRY(t_check_write(&set.ring, io, &disk, &set.buf, 512, 12288, step * 4096));
 		}
@@ -89,22 +134,46 @@ static enum t_result order(unsigned int number)
 		for (part = 0; !there[part] || pick--; part++)
 			;
 		there[part] = false;
+		for (i = 0; i < DEPTH && busy && reap && part == RING; i++) {
+			uint64_t which;
+			int ret = t_reap(&set.ring, &which);
+
+			/* a worker may come to the slot when it is empty */
+			if (ret == -EFAULT && set.ring.mode == T_ASYNC && !there[SLOT])
+				continue;
+			T_IS(ret, CHUNK, "read");
+			whole[which] = true;
+		}
 		if (part != SLOT || there[RING])
 			drop(&set, part);
 	}
+	if (busy)
+		T_TRY(settled(&set, leaks));
+	for (i = 0; i < DEPTH; i++)
+		T_CHECK(!whole[i] || t_same("read", set.buf.map + i * CHUNK, disk.image + i * CHUNK, CHUNK), "wrong data");
 	tear_down(&set);
 	return T_PASS;
 }
 
-static enum t_result orders(void)
+static enum t_result orders(bool busy)
 {
 	struct t_leaks leaks;
 	unsigned int number;
 
 	T_TRY(t_leaks_init(&leaks));
 	for (number = 0; number < 120; number++)
-		T_TRY(order(number));
+		T_TRY(order(number, busy, &leaks));
 	return t_leaks_check(&leaks);
+}
+
+static enum t_result orders_idle(void)
+{
+	return orders(false);
+}
+
+static enum t_result orders_in_flight(void)
+{
+	return orders(true);
 }
 
 /* All descriptors gone right after registration, before the first I/O. */
@@ -129,21 +198,6 @@ static enum t_result closed_at_once(void)
 	return t_leaks_check(&leaks);
 }
 
-static void queue_reads(struct set *set)
-{
-	unsigned int i;
-
-	for (i = 0; i < DEPTH; i++) {
-		const struct t_io io = {
-			.fixed_file = true, .addr = i * (SIZE / DEPTH),
-			.len = SIZE / DEPTH, .pos = i * (SIZE / DEPTH),
-		};
-
-		t_queue(&set->ring, &io, i);
-	}
-	t_submit(&set->ring);
-}
-
 /* The slot goes while its I/O runs: all of it completes, with the right data. */
 static enum t_result unregister_in_flight(void)
 {
@@ -154,15 +208,13 @@ static enum t_result unregister_in_flight(void)
 	T_TRY(t_leaks_init(&leaks));
 	for (round = 0; round < 30; round++) {
 		T_TRY(build(&set, SIZE, round % (T_MODES - 1)));
-		queue_reads(&set);
-		while (io_uring_sq_ready(&set.ring.uring))
-			usleep(100);
+		read_in_flight(&set);
 		if (round & 1)
 			drop(&set, SLOT);
 		else
 			T_IS(io_uring_unregister_buffers(&set.ring.uring), 0, "unregister the table");
 		for (i = 0; i < DEPTH; i++)
-			T_IS(t_reap(&set.ring, NULL), SIZE / DEPTH, "read");
+			T_IS(t_reap(&set.ring, NULL), CHUNK, "read");
 		t_buf_begin(&set.buf);
 		T_CHECK(t_same("read", set.buf.map, disk.image, SIZE), "round %u", round);
 		t_buf_end(&set.buf);
@@ -172,13 +224,12 @@ static enum t_result unregister_in_flight(void)
 	return t_leaks_check(&leaks);
 }
 
-/* The ring goes while its I/O runs: each page was read, or was not. */
+/* The ring goes while its I/O runs. */
 static enum t_result exit_in_flight(void)
 {
-	struct t_leaks leaks, mapped;
+	struct t_leaks leaks;
 	struct set set;
 	unsigned int round;
-	size_t off;
 
 	T_TRY(t_leaks_init(&leaks));
 	for (round = 0; round < 30; round++) {
@@ -187,14 +238,7 @@ static enum t_result exit_in_flight(void)
 		drop(&set, RING);
 		drop(&set, DMABUF_FD);
 		drop(&set, TARGET_FD);
-		/* All is over when nothing but our mapping holds the dma-buf. */
-		mapped = leaks;
-		mapped.buffers++;
-		T_TRY(t_leaks_check(&mapped));
-		for (off = 0; off < SIZE; off += T_PAGE)
-			T_CHECK(!memcmp(set.buf.map + off, disk.image + off, T_PAGE) ||
-				!memcmp(set.buf.map + off, set.buf.poison + off, T_PAGE),
-				"round %u: the page at %zu is neither read nor untouched", round, off);
+		T_TRY(settled(&set, &leaks));
 		tear_down(&set);
 	}
 	return t_leaks_check(&leaks);
@@ -341,7 +385,8 @@ static const struct {
 	enum t_result (*run)(void);
 } tests[] = {
 	{ "all descriptors closed after registration", closed_at_once },
-	{ "every order of clear, close and ring exit", orders },
+	{ "every order of clear, close and ring exit", orders_idle },
+	{ "every order of clear, close and ring exit with I/O in flight", orders_in_flight },
 	{ "unregister with I/O in flight", unregister_in_flight },
 	{ "ring exit with I/O in flight", exit_in_flight },
 	{ "SIGKILL with I/O in flight", killed },
