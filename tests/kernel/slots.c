@@ -3,13 +3,7 @@
  * Slots of one table: dma-bufs of several kinds beside user memory, one dma-buf
  * in many slots, tags, and slots that change while their I/O runs.
  */
-#include "helpers.h"
-
-#include <fcntl.h>
-
-#define SIZE	(2 * T_MIB)
-#define DEPTH	64
-#define CHUNK	(SIZE / (DEPTH / 2))
+#include "device.h"
 
 static struct t_disk disk;
 static int fd;
@@ -144,7 +138,7 @@ static enum t_result replaced(enum t_mode mode)
 
 	for (i = 0; i < 2; i++)
 		T_TRY(t_buf_init(&bufs[i], T_SCATTERED, SIZE));
-	t_ring_init(&ring, mode, DEPTH, 1);
+	t_ring_init(&ring, mode, 2 * DEPTH, 1);
 	for (round = 0; round < 20; round++) {
 		/* A first I/O: maps are there, nothing ends in -EAGAIN. */
 		for (i = 0; i < 2; i++) {
@@ -162,11 +156,11 @@ static enum t_result replaced(enum t_mode mode)
 		T_IS(t_register(&ring, 0, bufs[1].fd, fd, 0), 1, "replace");
 		queue_reads(&ring, 0, &bufs[1], 4 * T_MIB, 2000);
 		t_submit(&ring);
-		for (first = late = 0; first + late < DEPTH + 1;) {
+		for (first = late = 0; first + late < 2 * DEPTH + 1;) {
 			ret = t_reap(&ring, &data);
 			if (data == 999) {
 				T_IS(ret, 0, "result of the tag");
-				T_IS(first, DEPTH / 2, "I/O done when the tag came");
+				T_IS(first, DEPTH, "I/O done when the tag came");
 				late++;
 				continue;
 			}
@@ -208,6 +202,53 @@ static enum t_result kinds_change(enum t_mode mode)
 	return T_PASS;
 }
 
+/* How long the exporter waits for so many registrations of one dma-buf, in seconds. */
+static enum t_result wait_for(struct t_ring *ring, struct t_buf *buf, unsigned int slots, double *waited)
+{
+	unsigned int i, round;
+	double start;
+
+	for (i = 0; i < slots; i++)
+		T_IS(t_register(ring, i, buf->fd, fd, 0), 1, "register");
+	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), slots, "mappings");
+	start = now();
+	T_IS(control(buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	*waited = now() - start;
+	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings after the invalidation");
+	for (i = 0; i < slots; i++) {
+		const struct t_io io = { .fd = fd, .slot = i, .len = 4096, .pos = i * 4096 };
+
+		for (round = 0; round < 2; round++)
+			T_IS(t_rw(ring, &io), 4096, "read");
+		T_CHECK(t_same("read", buf->map, disk.image + io.pos, 4096), "slot %u", i);
+		T_IS(t_clear(ring, i), 1, "clear");
+	}
+	return T_PASS;
+}
+
+/* Anybody may register a dma-buf as often as he likes, and must not keep its exporter for as long. */
+static enum t_result many(enum t_mode mode)
+{
+	/* dma-debug's limit, see above */
+	const unsigned int slots = access("/sys/kernel/debug/dma-api", F_OK) ? 200 : 5;
+	double one, all, least = 1e9;
+	struct t_ring ring;
+	struct t_buf buf;
+	int i;
+
+	T_TRY(watched_init(&buf));
+	t_ring_init(&ring, mode, 8, slots);
+	for (i = 0; i < 5; i++) {
+		T_TRY(wait_for(&ring, &buf, 1, &one));
+		least = one < least ? one : least;
+	}
+	T_TRY(wait_for(&ring, &buf, slots, &all));
+	t_diag("an exporter waits %.0f ms for one registration, %.0f ms for %u", least * 1e3, all * 1e3, slots);
+	T_CHECK(all < least * slots / 2 + 1, "it waits for one after the other");
+	t_ring_exit(&ring);
+	return watched_exit(&buf);
+}
+
 static const struct {
 	const char *name;
 	enum t_result (*run)(enum t_mode mode);
@@ -219,6 +260,7 @@ static const struct {
 	{ "tags", tags, 0 },
 	{ "a slot replaced while its I/O runs", replaced, 1 },
 	{ "a slot that changes its kind", kinds_change, 0 },
+	{ "one dma-buf in many slots is invalidated at once", many, 0 },
 };
 
 int main(int argc, char **argv)

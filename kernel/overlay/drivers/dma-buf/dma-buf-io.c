@@ -32,7 +32,8 @@
  *   aside (for a worker, for a retry) holds no reference.
  *
  *   Teardown runs under the reservation lock: unpublish the map, kill its
- *   reference count, wait for it to drain, unmap. Nothing is deferred: when
+ *   reference count (of all registrations of the dma-buf, so that they share
+ *   the grace period), wait for it to drain, unmap. Nothing is deferred: when
  *   invalidate_mappings returns, no DMA is going on and the exporter's mapping
  *   has been returned. Hence there is no fence, no worker, and no second
  *   generation beside the one that dies.
@@ -189,11 +190,23 @@ err_unmap_attachment:
 	return ERR_PTR(ret);
 }
 
+/* From now on no request finds the map or gets a reference on it. */
+static void dma_buf_io_kill(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_buf_io_map *map;
+
+	map = rcu_replace_pointer(ctx->map, NULL,
+				  dma_resv_held(ctx->dmabuf->resv));
+	if (!map)
+		return;
+	percpu_ref_kill(&map->refs);
+	ctx->dying = map;
+}
+
 static void dma_buf_io_drain(struct dma_buf_io_dev *dev,
 			     struct dma_buf_io_map *map)
 {
 	dma_buf_io_might_drain();
-	percpu_ref_kill(&map->refs);
 	if (!dev->ops->poll) {
 		wait_for_completion(&map->drained);
 		return;
@@ -216,7 +229,13 @@ static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 	dma_resv_assert_held(resv);
 	might_sleep();
 
-	map = rcu_replace_pointer(ctx->map, NULL, dma_resv_held(resv));
+	if (idle) {
+		map = rcu_replace_pointer(ctx->map, NULL, dma_resv_held(resv));
+	} else {
+		dma_buf_io_kill(ctx);
+		map = ctx->dying;
+		ctx->dying = NULL;
+	}
 	if (!map)
 		return;
 
@@ -229,10 +248,7 @@ static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
 }
 
-static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
-{
-	dma_buf_io_unmap(attach->importer_priv, false);
-}
+static void dma_buf_io_invalidate(struct dma_buf_attachment *attach);
 
 static const struct dma_buf_attach_ops dma_buf_io_attach_ops = {
 	.invalidate_mappings	= dma_buf_io_invalidate,
@@ -246,6 +262,26 @@ static const struct dma_buf_attach_ops dma_buf_io_attach_p2p_ops = {
 	.allow_peer2peer	= true,
 	.invalidate_mappings	= dma_buf_io_invalidate,
 };
+
+/*
+ * The exporter calls this for each attachment. The first call kills the maps of
+ * all registrations, so that one grace period and one wait for the device serve
+ * them all: anybody may register a dma-buf a great many times.
+ */
+static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
+{
+	struct dma_buf_io_ctx *ctx = attach->importer_priv;
+	struct dma_buf_attachment *other;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	if (rcu_access_pointer(ctx->map))
+		list_for_each_entry(other, &attach->dmabuf->attachments, node)
+			if (other->importer_ops == &dma_buf_io_attach_ops ||
+			    other->importer_ops == &dma_buf_io_attach_p2p_ops)
+				dma_buf_io_kill(other->importer_priv);
+	dma_buf_io_unmap(ctx, false);
+}
 
 /* Revoke @ctx for good; later calls find nothing to do. */
 static void dma_buf_io_detach(struct dma_buf_io_ctx *ctx, bool idle)
@@ -298,6 +334,13 @@ void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev)
 
 	mutex_lock(&dev->lock);
 	dev->gone = true;
+	/* first all, so that they share a grace period */
+	list_for_each_entry(ctx, &dev->ctxs, node) {
+		dma_resv_lock(ctx->dmabuf->resv, NULL);
+		WRITE_ONCE(ctx->revoked, true);
+		dma_buf_io_kill(ctx);
+		dma_resv_unlock(ctx->dmabuf->resv);
+	}
 	list_for_each_entry(ctx, &dev->ctxs, node)
 		dma_buf_io_detach(ctx, false);
 	mutex_unlock(&dev->lock);

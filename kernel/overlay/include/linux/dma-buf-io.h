@@ -90,6 +90,8 @@ struct dma_buf_io_dev {
  * struct dma_buf_io_ctx - the registration of one dma-buf for one file
  * @map: the live map, or NULL. Written under the reservation lock, read under
  *	RCU.
+ * @dying: no longer @map and killed, but not yet drained. Under the reservation
+ *	lock.
  * @file: I/O must come through this very struct file; holds a reference
  * @dmabuf: the buffer; holds a reference
  * @attach: NULL once revoked. Protected by &dma_buf_io_dev.lock.
@@ -99,6 +101,7 @@ struct dma_buf_io_dev {
  */
 struct dma_buf_io_ctx {
 	struct dma_buf_io_map __rcu	*map;
+	struct dma_buf_io_map		*dying;
 	struct file			*file;
 	struct dma_buf			*dmabuf;
 	struct dma_buf_attachment	*attach;
