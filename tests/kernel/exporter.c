@@ -19,7 +19,8 @@ static void begin(struct t_buf *buf, size_t segment, unsigned int flags)
 
 	if (dmabuf < 0)
 		t_die("no dma-buf from the exporter: %s", t_number(dmabuf));
-	t_buf_adopt(buf, dmabuf, SIZE);
+	/* what is no whole page cannot be mapped */
+	t_buf_adopt(buf, dmabuf, flags & DMA_BUF_IO_TEST_PARTIAL ? SIZE - T_PAGE : SIZE);
 }
 
 /* Nothing is mapped any more, and as often as wanted something was. */
@@ -116,7 +117,7 @@ int main(int argc, char **argv)
 	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN, EINTR };
 	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 3 + 3 * T_COUNT(errors) + 2);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + 3 * T_COUNT(errors) + 2);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 8, 1);
@@ -125,6 +126,8 @@ int main(int argc, char **argv)
 	t_report(refused(DMA_BUF_IO_TEST_SHORT), "refused: a mapping that is too short");
 	t_report(refused(DMA_BUF_IO_TEST_LONG), "refused: a mapping that is too long");
 	t_report(refused(DMA_BUF_IO_TEST_UNALIGNED), "refused: segments inside pages");
+	t_report(refused(DMA_BUF_IO_TEST_ODD), "refused: a segment that ends inside a page");
+	t_report(refused(DMA_BUF_IO_TEST_PARTIAL), "refused: a dma-buf that ends inside a page");
 	for (i = 0; i < T_COUNT(errors); i++) {
 		t_report(fails(DMA_BUF_IO_TEST_FAIL_ATTACH, errors[i], -errors[i]), "attaching fails with %s",
 			 strerrorname_np(errors[i]));

@@ -36,7 +36,8 @@
 #define TEST_MAX_SIZE	SZ_1G
 #define TEST_FLAGS	(DMA_BUF_IO_TEST_SHORT | DMA_BUF_IO_TEST_LONG | \
 			 DMA_BUF_IO_TEST_UNALIGNED | DMA_BUF_IO_TEST_MOVES | \
-			 DMA_BUF_IO_TEST_SHRINKS)
+			 DMA_BUF_IO_TEST_SHRINKS | DMA_BUF_IO_TEST_ODD | \
+			 DMA_BUF_IO_TEST_PARTIAL)
 
 struct test_fail {
 	int		err;
@@ -144,6 +145,12 @@ static void test_fill_sgt(struct test_buf *buf, struct sg_table *sgt)
 		sg->length -= 512;
 		sg_last(sgt->sgl, sgt->orig_nents)->length += 512;
 	}
+	if (buf->flags & DMA_BUF_IO_TEST_ODD) {
+		sg->length -= 512;
+		sg_last(sgt->sgl, sgt->orig_nents)->length += 512;
+	}
+	if (buf->flags & DMA_BUF_IO_TEST_PARTIAL)
+		sg_last(sgt->sgl, sgt->orig_nents)->length -= 512;
 }
 
 static struct sg_table *test_map(struct dma_buf_attachment *attach,
@@ -535,7 +542,8 @@ static struct test_buf *test_alloc(const struct dma_buf_io_test_create *create)
 	buf->flags = create->flags;
 	buf->order = ilog2(create->segment >> PAGE_SHIFT);
 	buf->alloc_order = buf->order;
-	if (buf->flags & (DMA_BUF_IO_TEST_LONG | DMA_BUF_IO_TEST_UNALIGNED))
+	if (buf->flags & (DMA_BUF_IO_TEST_LONG | DMA_BUF_IO_TEST_UNALIGNED |
+			  DMA_BUF_IO_TEST_ODD))
 		buf->alloc_order++;
 	buf->nr_chunks = create->size / create->segment;
 	init_waitqueue_head(&buf->wait);
@@ -569,6 +577,8 @@ static int test_create(void __user *arg)
 		return PTR_ERR(buf);
 	info.ops = &test_ops;
 	info.size = create.size;
+	if (create.flags & DMA_BUF_IO_TEST_PARTIAL)
+		info.size -= 512;
 	info.flags = O_RDWR;
 	info.priv = buf;
 	dmabuf = dma_buf_export(&info);

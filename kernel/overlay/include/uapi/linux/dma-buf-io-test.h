@@ -17,6 +17,10 @@
 #define DMA_BUF_IO_TEST_MOVES		(1U << 3)
 /* Memory pressure invalidates the mapping. */
 #define DMA_BUF_IO_TEST_SHRINKS		(1U << 4)
+/* All segments start with a page, but the first is 512 bytes shorter. */
+#define DMA_BUF_IO_TEST_ODD		(1U << 5)
+/* The dma-buf ends 512 bytes early, inside a page. */
+#define DMA_BUF_IO_TEST_PARTIAL		(1U << 6)
 
 struct dma_buf_io_test_create {
 	__u64	size;		/* a multiple of the segment */
