@@ -17,7 +17,7 @@ case $1 in
 /dev/*) export DEV2="$1"; shift ;;
 esac
 all='register_errors compat io_errors order data slots ublk queues partition exporter invalidate fuzz targets
-	reset pressure writeback removal silence lifetime faults modules kmemleak'
+	reset pressure writeback removal silence lifetime modules faults kmemleak'
 [ $# -gt 0 ] || for test in $all; do
 	case " $WITHOUT " in
 	*" $test "*) ;;
@@ -25,7 +25,7 @@ all='register_errors compat io_errors order data slots ublk queues partition exp
 	esac
 done
 
-splats='WARNING:|BUG:|BUG |Oops|INFO: task|INFO: rcu|rcu:.*(stall|detected)|circular locking|recursive locking|lock state|suspicious RCU|KASAN|KCSAN|UBSAN|DMA-API:|refcount_t:|general protection|Kernel panic|Call Trace'
+splats='WARNING:|BUG:|BUG |Oops|INFO: task|INFO: rcu|rcu:.*(stall|detected)|circular locking|recursive locking|lock state|suspicious RCU|KASAN|KCSAN|UBSAN|DMA-API:|DMAR:.*fault|list_(add|del) corruption|sleeping function|refcount_t:|general protection|Kernel panic|Call Trace'
 out=$(mktemp -d) || exit 2
 trap 'rm -rf "$out"' EXIT
 mkdir -p /tmp
