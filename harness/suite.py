@@ -76,10 +76,11 @@ def makers() -> dict[str, Path | bytes]:
     return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.xfs")}
 
 
-def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = ZONED) -> Boot:
+def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = ZONED,
+         before: str = "") -> Boot:
     """All programs or some, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
-    return Boot(name, mode, variant, f"export TIMEOUT=1800 PATIENCE=300 WITHOUT='{without}'; TESTS='{tests}'; {KERNEL_TESTS}",
+    return Boot(name, mode, variant, f"{before}export TIMEOUT=1800 PATIENCE=300 WITHOUT='{without}'; TESTS='{tests}'; {KERNEL_TESTS}",
                 "dma_debug_driver=nvme", qemu_extra=qemu_extra, timeout=5400, files=makers)
 
 
@@ -88,6 +89,10 @@ PEERS = ("-cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2 "
          "-object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar")
 # Alone on its bus, which is how that device can be reset.
 ALONE = f"-device pcie-root-port,id=alone {PEERS},bus=alone"
+# A disk behind a port, which can report errors and lose it: the second one for the tests.
+PORT = ("-device pcie-root-port,id=above,chassis=1,x-speed=5 -drive if=none,id=below,driver=null-co,size=64M,read-zeroes=on,snapshot=on "
+        "-device nvme,drive=below,serial=below,bus=above,mdts=9")
+BELOW = "disk=$(dirname $(grep -l ^below /sys/class/nvme/*/serial)); export DEV2=/dev/${disk##*/}n1; "
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
@@ -95,7 +100,7 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          # The guest's controllers take SGLs: never, and whenever they can.
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
-         Boot("vfio", MODES["strict"], command=f"TESTS=vfio; {KERNEL_TESTS}", qemu_extra=ALONE),
+         Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 DEVICES = f"-device virtio-gpu-pci {PEERS}"
 
@@ -136,7 +141,7 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
     slow("debug-data", MODES["strict"], "debug", "data queues"),
-    slow("debug-vfio", MODES["strict"], "debug", "vfio", qemu_extra=ALONE),
+    slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
     slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),
     slow("rt-strict", MODES["strict"], "rt", CONCURRENT),
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.

@@ -88,6 +88,17 @@ static inline void pci_name(const char *dev, char name[32])
 	snprintf(name, 32, "%s", strrchr(path, '/') + 1);
 }
 
+/* The PCIe root port that the disk is alone behind, "" if it is not behind any. */
+static inline void port_name(const char *dev, char name[32])
+{
+	char link[PATH_MAX], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), "/sys/class/block/%s/device/device/..", disk_name(dev));
+	name[0] = 0;
+	if (!strncmp(get("%s/class", link), "0x0604", 6) && realpath(link, path))
+		snprintf(name, 32, "%s", strrchr(path, '/') + 1);
+}
+
 static inline void disk_serial(const char *dev, char serial[64])
 {
 	snprintf(serial, 64, "%s", get("/sys/class/block/%s/device/serial", disk_name(dev)));
@@ -286,6 +297,60 @@ static inline enum t_result watched_exit(struct t_buf *buf)
 	munmap(buf->map, SIZE);
 	close(buf->fd);
 	return T_PASS;
+}
+
+/* Invalidates until told to stop; the longest that the exporter waited. */
+struct storm {
+	struct t_buf *buf;
+	atomic_bool stop;
+	atomic_uint count;
+	int error;
+	double worst;
+	pthread_t thread;
+};
+
+static inline void *blow(void *arg)
+{
+	struct storm *storm = arg;
+
+	while (!storm->stop && !storm->error) {
+		double before = now();
+
+		storm->error = control(storm->buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL);
+		if (now() - before > storm->worst)
+			storm->worst = now() - before;
+		storm->count++;
+		usleep(2000);
+	}
+	return NULL;
+}
+
+/* Something happens to the device, and an exporter invalidates all the while. */
+static inline enum t_result stormy(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
+					  enum t_mode mode, unsigned int rounds)
+{
+	struct load load = { .disk = disk, .fd = fd, .mode = mode };
+	struct event event = { .happen = happen, .rounds = rounds };
+	struct storm storm = { .buf = NULL };
+	struct t_buf buf;
+
+	T_TRY(t_need(mode));
+	T_TRY(watched_init(&buf));
+	load.buf = storm.buf = &buf;
+	t_ring_init(&load.ring, mode, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
+	if (pthread_create(&storm.thread, NULL, blow, &storm))
+		t_die("no thread");
+	T_TRY(load_during(&load, &event, NULL));
+	storm.stop = true;
+	pthread_join(storm.thread, NULL);
+	T_IS(storm.error, 0, "invalidate");
+	t_diag("%u invalidations, the longest %.3f s, %llu mappings", storm.count, storm.worst,
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
+	T_CHECK(storm.worst < 20, "an invalidation took %.1f s", storm.worst);
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	return watched_exit(&buf);
 }
 
 #endif

@@ -134,59 +134,6 @@ static enum t_result registers(void)
 	return watched_exit(&buf);
 }
 
-/* Invalidates until told to stop; the longest that the exporter waited. */
-struct storm {
-	struct t_buf *buf;
-	atomic_bool stop;
-	atomic_uint count;
-	int error;
-	double worst;
-	pthread_t thread;
-};
-
-static void *blow(void *arg)
-{
-	struct storm *storm = arg;
-
-	while (!storm->stop && !storm->error) {
-		double before = now();
-
-		storm->error = control(storm->buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL);
-		if (now() - before > storm->worst)
-			storm->worst = now() - before;
-		storm->count++;
-		usleep(2000);
-	}
-	return NULL;
-}
-
-/* An exporter invalidates all the while. */
-static enum t_result stormy(int (*happen)(unsigned int round), enum t_mode mode, unsigned int rounds)
-{
-	struct load load = { .disk = &disk, .fd = fd, .mode = mode };
-	struct event event = { .happen = happen, .rounds = rounds };
-	struct storm storm = { .buf = NULL };
-	struct t_buf buf;
-
-	T_TRY(t_need(mode));
-	T_TRY(watched_init(&buf));
-	load.buf = storm.buf = &buf;
-	t_ring_init(&load.ring, mode, DEPTH, 1);
-	T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
-	if (pthread_create(&storm.thread, NULL, blow, &storm))
-		t_die("no thread");
-	T_TRY(load_during(&load, &event, NULL));
-	storm.stop = true;
-	pthread_join(storm.thread, NULL);
-	T_IS(storm.error, 0, "invalidate");
-	t_diag("%u invalidations, the longest %.3f s, %llu mappings", storm.count, storm.worst,
-	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
-	T_CHECK(storm.worst < 20, "an invalidation took %.1f s", storm.worst);
-	T_IS(t_clear(&load.ring, 0), 1, "unregister");
-	t_ring_exit(&load.ring);
-	return watched_exit(&buf);
-}
-
 /* Each freezes the queue, which waits for requests that wait for the exporter's lock. */
 static int reconfigure(unsigned int round)
 {
@@ -205,7 +152,7 @@ static enum t_result settings(enum t_mode mode)
 	enum t_result result;
 
 	snprintf(before, sizeof(before), "%s", get("/sys/class/block/%s/queue/nr_requests", disk_name(t_dev)));
-	result = stormy(reconfigure, mode, 20);
+	result = stormy(&disk, fd, reconfigure, mode, 20);
 	/*
 	 * Without its scheduler a queue claims its first depth again, but has the last
 	 * one (7.3): writing that very number changes nothing.
@@ -227,7 +174,7 @@ static enum t_result function_resets(enum t_mode mode)
 {
 	if (!strstr(get("/sys/bus/pci/devices/%s/reset_method", pci), "flr"))
 		return t_skip("the controller has no function-level reset");
-	return stormy(function_reset, mode, 5);
+	return stormy(&disk, fd, function_reset, mode, 5);
 }
 
 /* All tasks are frozen, all devices suspended, and one second later resumed. */
@@ -246,7 +193,7 @@ static enum t_result suspends(enum t_mode mode)
 		return t_skip("takes the guest's output with it: say SUSPEND=1, and >/dev/ttyS0");
 	if (put("devices", "/sys/power/pm_test") || put("1", "/sys/module/suspend/parameters/pm_test_delay"))
 		return t_skip("no /sys/power/pm_test (CONFIG_SUSPEND, CONFIG_PM_DEBUG)");
-	result = stormy(suspend, mode, 3);
+	result = stormy(&disk, fd, suspend, mode, 3);
 	put("none", "/sys/power/pm_test");
 	return result;
 }
@@ -263,7 +210,7 @@ static enum t_result hotplug(enum t_mode mode)
 
 	if (strcmp(get("/sys/devices/system/cpu/cpu1/online"), "1"))
 		return t_skip("no second processor, or not CONFIG_HOTPLUG_CPU");
-	result = stormy(unplug, mode, 20);
+	result = stormy(&disk, fd, unplug, mode, 20);
 	unplug(1);
 	return result;
 }
@@ -290,8 +237,8 @@ int main(int argc, char **argv)
 	for (mode = 0; mode < T_MODES; mode++)
 		t_report(in_flight(mode), "reset with I/O in flight, %s", t_mode_names[mode]);
 	t_report(registers(), "register on a polled ring during a reset");
-	t_report(stormy(reset, T_PLAIN, 10), "reset while the exporter invalidates");
-	t_report(stormy(reset, T_POLLED, 10), "reset while the exporter invalidates, iopoll");
+	t_report(stormy(&disk, fd, reset, T_PLAIN, 10), "reset while the exporter invalidates");
+	t_report(stormy(&disk, fd, reset, T_POLLED, 10), "reset while the exporter invalidates, iopoll");
 	t_report(settings(T_PLAIN), "scheduler and depth change while the exporter invalidates");
 	t_report(settings(T_ASYNC), "scheduler and depth change while the exporter invalidates, async");
 	for (i = 0; i < T_COUNT(stormy_events); i++)
