@@ -76,7 +76,8 @@ def test_nothing_outlives_make(tmp_path):
     (fake / "qemu-system-x86_64").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 60\n")
     (fake / "qemu-system-x86_64").chmod(0o755)
     process = subprocess.Popen(["make", "guest-run", f"KERNEL={kernel}", "CMD=true"], cwd=ROOT,
-                               env=os.environ | {"PATH": f"{fake}:{os.environ['PATH']}"})
+                               # a cache of its own: guests wait there for a processor
+                               env=os.environ | {"PATH": f"{fake}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)})
     deadline = time.monotonic() + 30
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert time.monotonic() < deadline
