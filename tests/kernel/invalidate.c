@@ -93,6 +93,10 @@ static void *blow(void *arg)
 		bool fence = storm->fences && mapped;
 		int ret = 0;
 
+		if (storm->fences && !mapped) {
+			usleep(1000);
+			continue;
+		}
 		storm->both += mapped == 2;
 		if (fence)
 			ret = control(storm->buf, DMA_BUF_IO_TEST_FENCE, 1, NULL);
