@@ -124,7 +124,8 @@ static enum t_result registers(void)
 		}
 		pthread_join(thread, NULL);
 		T_IS(error, 0, "reset");
-		T_CHECK(longest < 5, "registering took %.1f s", longest);
+		/* where it waits for the requests' own time-out, 30 */
+		T_CHECK(longest < (getenv("PATIENCE") ? 20 : 5), "registering took %.1f s", longest);
 		T_CHECK(t_same("read", buf.map, disk.image, T_PAGE), "wrong data");
 	}
 	t_diag("%u of %u resets met a registration, which took %.3f s at most", met, TRIES, longest);
