@@ -265,6 +265,9 @@ static enum t_result twice(void)
 	int status;
 	pid_t pid;
 
+	/* a mapping that goes overwrites the memory with all of its bounce buffer */
+	if (getenv("MODE") && !strcmp(getenv("MODE"), "swiotlb"))
+		return t_skip("two mappings have two bounce buffers, and the last one to go wins");
 	T_TRY(need_exporter());
 	begin(&buf, 4096, 0);
 	pid = fork();
