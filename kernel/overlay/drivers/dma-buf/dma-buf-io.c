@@ -148,6 +148,9 @@ static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
 	map = rcu_dereference_protected(ctx->map, dma_resv_held(resv));
 	if (map)
 		return map;
+	/* killed by an invalidation that never came to this registration */
+	if (WARN_ON_ONCE(ctx->dying))
+		return ERR_PTR(-EBUSY);
 
 	sgt = dma_buf_map_attachment(ctx->attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt))
@@ -264,8 +267,9 @@ static const struct dma_buf_attach_ops dma_buf_io_attach_p2p_ops = {
 };
 
 /*
- * The exporter calls this for each attachment. The first call kills the maps of
- * all registrations, so that one grace period and one wait for the device serve
+ * dma_buf_invalidate_mappings(), which is all that calls this, does so for each
+ * attachment in one hold of the lock. The first call kills the maps of all
+ * registrations, so that one grace period and one wait for the device serve
  * them all: anybody may register a dma-buf a great many times.
  */
 static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
