@@ -215,6 +215,7 @@ static enum t_result meanwhile(enum t_mode mode, int (*what)(void))
 	pthread_join(thread, NULL);
 	T_IS(error, 0, what == reset ? "reset" : "switching memory off and on");
 	T_TRY(result);
+	T_CHECK(all, "no request met what happened");
 	T_TRY(all_is_well(round));
 	T_TRY(stop());
 	t_diag("%u batches of %u, %u verified meanwhile, %u requests without memory", round, DEPTH, verified, all);
