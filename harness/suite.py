@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,20 @@ def ktap(text: str) -> Tally:
     return Tally(len(points) - failed - skipped, failed, skipped)
 
 
+def worth_saying(text: str) -> Iterator[str]:
+    """Points that failed, each after what it had said, and those that were skipped."""
+    remarks: list[str] = []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("# "):
+            remarks.append(line)
+        elif POINT.match(line):
+            if line.startswith("not"):
+                yield from remarks
+            if line.startswith("not") or "# SKIP" in line:
+                yield line
+            remarks.clear()
+
+
 def junit(path: Path) -> Tally:
     suites = xml.etree.ElementTree.parse(path).getroot().iter("testsuite")
     counts = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
@@ -228,9 +242,8 @@ def guest_tests(boot: Boot, kernel: Path) -> Tally:
         broken = True
         progress.say(f"{fault}")
     said = (keep / "out.txt").read_text(errors="replace")
-    for line in said.splitlines():
-        if re.match(r" *(not ok |ok .*# SKIP)", line):
-            progress.say(f"  {line.strip()}")
+    for line in worth_saying(said):
+        progress.say(f"  {line}")
     tally = ktap(said)
     if broken and not tally.failed:
         progress.say(f"  the tests broke off; {keep / 'out.txt'} ends in:\n{guest.tail(said, 8)}")

@@ -42,3 +42,10 @@ def test_the_end_of_a_program_is_said_and_all_is_kept(capsys):
         sink.write(data)
     assert capsys.readouterr().out == "  boot: data took 4 s, 1 timeouts of requests\n"
     assert kept.getvalue().count(b"\n") == 3
+
+
+def test_what_failed_is_said_with_its_reasons():
+    text = ("KTAP version 1\n1..2\n  1..4\n  # of the first\n  ok 1 - good\n  # wanted 1\n  not ok 2 - bad\n"
+            "  ok 3 - left # SKIP no disk\n  # 7 ms\n  ok 4 - good too\n# a splat\nnot ok 1 - program # exit status 1\n")
+    assert list(suite.worth_saying(text)) == ["# wanted 1", "not ok 2 - bad", "ok 3 - left # SKIP no disk",
+                                              "# a splat", "not ok 1 - program # exit status 1"]

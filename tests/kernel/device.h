@@ -287,12 +287,7 @@ static inline enum t_result watched_init(struct t_buf *buf)
 /* After the last registration is gone: nothing is left. */
 static inline enum t_result watched_exit(struct t_buf *buf)
 {
-	double end = now() + 10;
-
-	/* rings are torn down behind the caller's back */
-	while (ask(buf, DMA_BUF_IO_TEST_LIVE) && now() < end)
-		usleep(10000);
-	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings left");
+	T_TRY(await_live(buf, 0));
 	T_IS(ask(buf, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
 	munmap(buf->map, SIZE);
 	close(buf->fd);

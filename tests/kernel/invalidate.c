@@ -53,14 +53,10 @@ static void begin(struct t_buf *buf, size_t segment, unsigned int flags)
 	t_buf_adopt(buf, dmabuf, SIZE);
 }
 
-/* To be called when rings and slots are gone, which they are a little later than they say. */
+/* To be called when rings and slots are gone. */
 static enum t_result unused(struct t_buf *buf)
 {
-	double end = now() + 10;
-
-	while (ask(buf, DMA_BUF_IO_TEST_LIVE) && now() < end)
-		usleep(10000);
-	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings left");
+	T_TRY(await_live(buf, 0));
 	T_IS(ask(buf, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
 	t_buf_exit(buf);
 	return T_PASS;
@@ -555,8 +551,6 @@ static enum t_result blocked(const char *end)
 	T_IS(waitpid(pid, &status, 0), pid, "wait");
 	T_IS(status, strcmp(end, "SIGKILL") ? 0 : SIGKILL, "the child's status");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_BLOCK_MAP, 0, NULL), 0, "let go");
-	for (status = 0; status < 1000 && ask(&buf, DMA_BUF_IO_TEST_LIVE); status++)
-		usleep(10000);
 	return unused(&buf);
 }
 

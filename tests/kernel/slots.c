@@ -210,7 +210,7 @@ static enum t_result wait_for(struct t_ring *ring, struct t_buf *buf, unsigned i
 
 	for (i = 0; i < slots; i++)
 		T_IS(t_register(ring, i, buf->fd, fd, 0), 1, "register");
-	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), slots, "mappings");
+	T_TRY(await_live(buf, slots));
 	start = now();
 	T_IS(control(buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
 	*waited = now() - start;
