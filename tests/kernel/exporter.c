@@ -3,7 +3,13 @@
  * What an exporter may return: memory in any layout, mappings that do not fit,
  * errors. Nothing is leaked, and the next try finds nothing of the last.
  */
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "exporter.h"
+
+/* The kernel's own error, for "the end will come later". */
+#define EIOCBQUEUED 529
 
 #include <stdio.h>
 
@@ -111,13 +117,72 @@ static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 	return unused(&buf, 2);
 }
 
+struct registrant {
+	struct t_buf *buf;
+	enum t_result result;
+	atomic_bool done;
+	pthread_t thread;
+};
+
+static void *register_once(void *arg)
+{
+	struct registrant *self = arg;
+	struct t_ring own;
+	int ret;
+
+	t_ring_init(&own, T_PLAIN, 8, 1);
+	ret = t_register(&own, 0, self->buf->fd, fd, 0);
+	if (ret != 1)
+		t_diag("register: %s", t_number(ret));
+	else
+		ret = t_clear(&own, 0);
+	self->result = ret == 1 ? T_PASS : T_FAIL;
+	self->done = true;
+	t_ring_exit(&own);
+	return NULL;
+}
+
+/*
+ * Who registers what an exporter does not let go of, twice, so that the second
+ * time waits in attaching, waits alone: others use the device.
+ */
+static enum t_result others(void)
+{
+	struct registrant who[3];
+	struct t_buf slow, fast;
+	bool alone;
+	int i;
+
+	T_TRY(need_exporter());
+	begin(&slow, 65536, 0);
+	begin(&fast, 65536, 0);
+	T_IS(control(&slow, DMA_BUF_IO_TEST_BLOCK_MAP, 1, NULL), 0, "block mapping");
+	for (i = 0; i < 3; i++) {
+		who[i] = (struct registrant){ .buf = i < 2 ? &slow : &fast };
+		if (pthread_create(&who[i].thread, NULL, register_once, &who[i]))
+			t_die("no thread");
+		usleep(200000);
+	}
+	for (i = 0; i < 1000 && !who[2].done; i++)
+		usleep(10000);
+	alone = who[2].done && !who[0].done && !who[1].done;
+	T_IS(control(&slow, DMA_BUF_IO_TEST_BLOCK_MAP, 0, NULL), 0, "let go");
+	for (i = 0; i < 3; i++) {
+		pthread_join(who[i].thread, NULL);
+		T_IS(who[i].result, T_PASS, "registering");
+	}
+	T_CHECK(alone, "who registers another dma-buf waits for this one's exporter");
+	T_TRY(unused(&slow, 2));
+	return unused(&fast, 1);
+}
+
 int main(int argc, char **argv)
 {
 	static const size_t segments[] = { 4096, 8192, 65536, 2097152, SIZE };
 	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN, EINTR };
 	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + 3 * T_COUNT(errors) + 2);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + 3 * T_COUNT(errors) + 2 + 3 + 1);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 8, 1);
@@ -140,6 +205,10 @@ int main(int argc, char **argv)
 	/* which io_uring itself would send again, for ever */
 	t_report(remap_fails(T_POLLED, EAGAIN, -EBUSY), "mapping for a polled request fails with EAGAIN");
 	t_report(remap_fails(T_POLLED, EINTR, -EINTR), "mapping for a polled request fails with EINTR");
+	t_report(fails(DMA_BUF_IO_TEST_FAIL_ATTACH, EIOCBQUEUED, -EIO), "attaching fails with EIOCBQUEUED");
+	t_report(fails(DMA_BUF_IO_TEST_FAIL_MAP, EIOCBQUEUED, -EIO), "mapping fails with EIOCBQUEUED");
+	t_report(remap_fails(T_PLAIN, EIOCBQUEUED, -EIO), "mapping for a request fails with EIOCBQUEUED");
+	t_report(others(), "an exporter that keeps its lock keeps only who registers its dma-buf");
 	t_ring_exit(&ring);
 	close(fd);
 	t_disk_exit(&disk);

@@ -67,6 +67,9 @@
  *   who holds a reference on a map must neither take one of these locks nor
  *   enter reclaim. dma_buf_io_lockdep() tells lockdep at boot, and
  *   dma_buf_io_begin_hold() when a task holds a reference.
+ *
+ *   dma_buf_io_dev.lock is for all users of a device, so only revocation waits
+ *   for exporters under it: one may keep its lock for as long as it likes.
  */
 #include <linux/device.h>
 #include <linux/dma-buf.h>
@@ -130,6 +133,17 @@ static void dma_buf_io_fill_bvecs(struct dma_buf_io_map *map, size_t size)
 		bvec_set_page(bv, NULL, len, 0);
 		size -= len;
 	}
+}
+
+/*
+ * An exporter's error for those who called us, none of those that the kernel
+ * has for itself: io_uring would wait for ever for what is -EIOCBQUEUED.
+ */
+static int dma_buf_io_errno(int err)
+{
+	if (err > -ERESTARTSYS)
+		return err;
+	return err == -ERESTARTSYS ? -EINTR : -EIO;
 }
 
 /* The live map, made if there is none. */
@@ -221,7 +235,7 @@ static void dma_buf_io_drain(struct dma_buf_io_dev *dev,
 /*
  * Take the map away, after which no DMA is going on. @idle says that no request
  * can hold a reference or be about to take one, so that nothing need be waited
- * for.
+ * for; what revocation has killed is left to it.
  */
 static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 {
@@ -287,21 +301,13 @@ static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
 	dma_buf_io_unmap(ctx, false);
 }
 
-/* Revoke @ctx for good; later calls find nothing to do. */
-static void dma_buf_io_detach(struct dma_buf_io_ctx *ctx, bool idle)
+/* Take the map away for good. */
+static void dma_buf_io_revoke(struct dma_buf_io_ctx *ctx, bool idle)
 {
-	lockdep_assert_held(&ctx->dev->lock);
-
-	if (!ctx->attach)
-		return;
-
 	dma_resv_lock(ctx->dmabuf->resv, NULL);
 	dma_buf_io_unmap(ctx, idle);
 	WRITE_ONCE(ctx->revoked, true);
 	dma_resv_unlock(ctx->dmabuf->resv);
-
-	dma_buf_detach(ctx->dmabuf, ctx->attach);
-	ctx->attach = NULL;
 }
 
 /**
@@ -345,8 +351,13 @@ void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev)
 		dma_buf_io_kill(ctx);
 		dma_resv_unlock(ctx->dmabuf->resv);
 	}
-	list_for_each_entry(ctx, &dev->ctxs, node)
-		dma_buf_io_detach(ctx, false);
+	list_for_each_entry(ctx, &dev->ctxs, node) {
+		if (!ctx->attach)
+			continue;
+		dma_buf_io_revoke(ctx, false);
+		dma_buf_detach(ctx->dmabuf, ctx->attach);
+		ctx->attach = NULL;
+	}
 	mutex_unlock(&dev->lock);
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke_dev, "DMA_BUF");
@@ -367,7 +378,8 @@ struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
 					 struct dma_buf *dmabuf)
 {
 	struct dma_buf_io_ctx *ctx;
-	int ret = -ENODEV;
+	bool gone;
+	int ret;
 
 	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
 	if (!ctx)
@@ -375,24 +387,30 @@ struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
 	ctx->dev = dev;
 	ctx->dmabuf = dmabuf;
 
-	mutex_lock(&dev->lock);
-	if (dev->gone)
-		goto err_unlock;
 	ctx->attach = dma_buf_dynamic_attach(dmabuf, dev->dev,
 					     dev_is_dma_coherent(dev->dev) ?
 					     &dma_buf_io_attach_p2p_ops :
 					     &dma_buf_io_attach_ops, ctx);
 	if (IS_ERR(ctx->attach)) {
-		ret = PTR_ERR(ctx->attach);
-		goto err_unlock;
+		ret = dma_buf_io_errno(PTR_ERR(ctx->attach));
+		goto err_free;
+	}
+
+	mutex_lock(&dev->lock);
+	gone = dev->gone;
+	if (!gone)
+		list_add_tail(&ctx->node, &dev->ctxs);
+	mutex_unlock(&dev->lock);
+	if (gone) {
+		ret = -ENODEV;
+		goto err_detach;
 	}
 	get_dma_buf(dmabuf);
-	list_add_tail(&ctx->node, &dev->ctxs);
-	mutex_unlock(&dev->lock);
 	return ctx;
 
-err_unlock:
-	mutex_unlock(&dev->lock);
+err_detach:
+	dma_buf_detach(dmabuf, ctx->attach);
+err_free:
 	kfree(ctx);
 	return ERR_PTR(ret);
 }
@@ -450,10 +468,13 @@ void dma_buf_io_unregister(struct dma_buf_io_ctx *ctx)
 {
 	struct dma_buf_io_dev *dev = ctx->dev;
 
+	dma_buf_io_revoke(ctx, true);
 	mutex_lock(&dev->lock);
 	list_del(&ctx->node);
-	dma_buf_io_detach(ctx, true);
 	mutex_unlock(&dev->lock);
+	/* unless revocation of the device has */
+	if (ctx->attach)
+		dma_buf_detach(ctx->dmabuf, ctx->attach);
 
 	dma_buf_put(ctx->dmabuf);
 	/* last, as the file is what keeps the device's structures alive */
@@ -482,9 +503,7 @@ struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx)
 		percpu_ref_get(&map->refs);
 	dma_resv_unlock(resv);
 
-	if (map == ERR_PTR(-ERESTARTSYS))
-		return ERR_PTR(-EINTR);
-	return map;
+	return IS_ERR(map) ? ERR_PTR(dma_buf_io_errno(PTR_ERR(map))) : map;
 }
 
 #ifdef CONFIG_LOCKDEP

@@ -94,7 +94,8 @@ struct dma_buf_io_dev {
  *	lock.
  * @file: I/O must come through this very struct file; holds a reference
  * @dmabuf: the buffer; holds a reference
- * @attach: NULL once revoked. Protected by &dma_buf_io_dev.lock.
+ * @attach: NULL once revoked with the device. Protected by &dma_buf_io_dev.lock
+ *	while @node is in the list.
  * @dev: pinned by @file
  * @node: in &dma_buf_io_dev.ctxs
  * @revoked: no map will ever be made again. Written under the reservation lock.
