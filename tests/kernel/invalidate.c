@@ -68,6 +68,7 @@ struct storm {
 	unsigned int op;
 	uint64_t arg;
 	unsigned int pause_us;
+	unsigned int wanted;	/* mappings to wait for, if not for ever */
 	bool fences;		/* one with each mapping that it takes away */
 	atomic_bool stop;
 	atomic_int error;
@@ -80,17 +81,18 @@ struct storm {
 static void *blow(void *arg)
 {
 	struct storm *storm = arg;
-	unsigned int seed = 1;
+	unsigned int seed = 1, waited = 0;
 
 	while (!storm->stop) {
 		uint64_t mapped = ask(storm->buf, DMA_BUF_IO_TEST_LIVE), took = 0;
 		int ret = 0;
 
 		/* a fence that there is before would keep who maps, with the lock that we wait for */
-		if (storm->fences && !mapped) {
+		if (mapped < storm->wanted && (storm->fences || waited++ < 1000)) {
 			usleep(1000);
 			continue;
 		}
+		waited = 0;
 		storm->both += mapped == 2;
 		if (storm->fences)
 			ret = control(storm->buf, DMA_BUF_IO_TEST_FENCE, 1, NULL);
@@ -196,7 +198,7 @@ static bool fences;
 static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op)
 {
 	struct t_buf buf, other;
-	struct storm storm = { .buf = &buf, .op = op, .pause_us = pause_us, .fences = fences };
+	struct storm storm = { .buf = &buf, .op = op, .pause_us = pause_us, .wanted = fences, .fences = fences };
 	unsigned int again = 0;
 	struct t_ring ring;
 
@@ -250,7 +252,7 @@ static void __attribute__((noreturn)) second(struct t_buf *buf)
 static enum t_result twice(void)
 {
 	struct t_buf buf;
-	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 30000 };
+	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 30000, .wanted = 2 };
 	unsigned int again = 0;
 	struct t_ring ring;
 	int status;
