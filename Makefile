@@ -32,7 +32,7 @@ baseline: ## record this commit in results/history, to be committed
 test: ## host tests, series checks, guest tests in every mode, the cost gate, a short bench
 	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
 
-test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT ... (BOOTS=); an hour or more
+test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT, and on arm64 (BOOTS=); an hour or more
 	$(HARNESS) test-debug $(KERNEL_FROM) $(FIO_FROM) $(call option,BOOTS,boots)
 
 fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
@@ -59,7 +59,7 @@ deps: ## install the Debian packages that are missing
 sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
 	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
 
-kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan, rt: bzImage-base, -debug, -kcsan, -rt)
+kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan, rt, arm64: bzImage-base, -debug, -kcsan, -rt, Image-arm64)
 	$(HARNESS) kernel $(KERNEL_FROM) $(call option,VARIANT,variant)
 
 kernel-tree: ## a git worktree of the series to develop in: build/linux

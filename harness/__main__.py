@@ -64,20 +64,22 @@ def engine(args: argparse.Namespace) -> int:
     return 0
 
 
-def chosen_kernel(args: argparse.Namespace) -> Path:
+def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
     """The bzImage named by --kernel, or ours, built if need be."""
     if args.kernel and not Path(args.kernel).is_file():
         raise fault.Fault(f"there is no kernel {args.kernel}: name a bzImage with KERNEL=, or leave it out for ours")
     deps.install()
-    return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src)
+    return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, variant)
 
 
 def guest_run(args: argparse.Namespace) -> int:
     files = guest.user_files(args.files)  # bad words before a build
-    spec = guest.Spec(kernel=chosen_kernel(args), mode=(MODES | MORE_MODES)[args.mode], command=args.command,
-                      files=files, disk=args.disk, disk_write=args.disk_write,
+    iommu = IOMMUS[args.iommu]
+    kernel = chosen_kernel(args, "arm64" if iommu.board.programs else "series")
+    spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=args.command, files=files,
+                      disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
-                      qemu_extra=args.qemu_extra, iommu=IOMMUS[args.iommu])
+                      qemu_extra=args.qemu_extra, iommu=iommu)
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
@@ -301,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan, bzImage-rt")
+        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan, bzImage-rt, Image-arm64")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
@@ -314,7 +316,7 @@ def parser() -> argparse.ArgumentParser:
                epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
     run.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
-    run.add_argument("--iommu", choices=IOMMUS, default="vtd", help="what QEMU emulates (default %(default)s)")
+    run.add_argument("--iommu", choices=IOMMUS, default="vtd", help="what QEMU emulates (default %(default)s); smmu: a guest of arm64")
     run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
                      help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
     run.add_argument("--disk", default="1G",

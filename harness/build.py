@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import progress, sources
+from . import deps, progress, sources
 from .fault import Fault
 from .paths import BUILD, CACHE, ROOT
 
@@ -29,10 +29,22 @@ REPRODUCIBLE = {"KBUILD_BUILD_TIMESTAMP": "1970-01-01", "KBUILD_BUILD_USER": "dm
 
 
 @dataclass(frozen=True)
+class Arch:
+    image: str  # that make leaves
+    prefix: str = ""  # of the compiler and its tools
+    make: tuple[str, ...] = ()
+
+
+X86 = Arch("arch/x86/boot/bzImage")
+ARM64 = Arch("arch/arm64/boot/Image", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"))
+
+
+@dataclass(frozen=True)
 class Variant:
     image: str  # its name in build/
     patched: bool
     fragments: tuple[str, ...]  # of kernel/configs, later ones win
+    arch: Arch = X86
 
 
 VARIANTS = {
@@ -41,6 +53,7 @@ VARIANTS = {
     "debug": Variant("bzImage-debug", True, ("base.config", "series.config", "debug.config")),
     "kcsan": Variant("bzImage-kcsan", True, ("base.config", "series.config", "kcsan.config")),
     "rt": Variant("bzImage-rt", True, ("base.config", "series.config", "rt.config")),
+    "arm64": Variant("Image-arm64", True, ("base.config", "series.config", "arm64.config"), ARM64),
 }
 
 
@@ -79,7 +92,8 @@ def series(verb: str, *arguments: str) -> int:
 def link(name: str, target: Path) -> Path:
     """build/NAME is what is current; it changes in one step."""
     BUILD.mkdir(exist_ok=True)
-    place, fresh = BUILD / name, BUILD / f".{name}"
+    place = BUILD / name
+    fresh = place.with_name(f".{place.name}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(place)
@@ -131,31 +145,36 @@ def kernel_tree(source: sources.Source) -> Path:
 
 
 def kernel(named: str = "", variant: str = "series") -> Path:
-    """A bzImage of the variant, built unless one of the same things is cached; build/ points to it."""
+    """An image of the variant, built unless one of the same things is cached; build/ points to it."""
     chosen = VARIANTS[variant]
+    if chosen.arch is ARM64:
+        deps.install(deps.ARM64)
+        arm64_programs()
     source = sources.kernel(named)
     made_from = {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
-                 "config_sha256": digest(requested(chosen.fragments)), "compiler": text("gcc", "--version").splitlines()[0]}
+                 "config_sha256": digest(requested(chosen.fragments)), "compiler": text(f"{chosen.arch.prefix}gcc", "--version").splitlines()[0]}
     product = CACHE / "kernel" / digest(json.dumps(made_from))[:16]
-    if not (product / "bzImage").exists():
+    image = product / Path(chosen.arch.image).name
+    if not image.exists():
         with lock("kernel"):
-            if not (product / "bzImage").exists():  # nor did the build that we waited for make it
+            if not image.exists():  # nor did the build that we waited for make it
                 make_kernel(source, variant, made_from, product)
-    return link(chosen.image, product / "bzImage")
+    return link(chosen.image, image)
 
 
 def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str | None], product: Path) -> None:
     tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
     objects = CACHE / "obj" / f"{variant}-{source.name}"
-    make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc"]
+    arch = VARIANTS[variant].arch
+    make = ["make", "-C", str(tree), f"O={objects}", f"CC=ccache {arch.prefix}gcc", *arch.make]
     configure(make, tree, objects, requested(VARIANTS[variant].fragments))
-    progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", "bzImage", "modules"], CACHE / "log/kernel",
+    progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", Path(arch.image).name, "modules"], CACHE / "log/kernel",
                  count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
     product.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kernel-", dir=product.parent) as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
-        for origin, name in (("arch/x86/boot/bzImage", "bzImage"), (".config", "config"), ("System.map", "System.map")):
+        for origin, name in ((arch.image, Path(arch.image).name), (".config", "config"), ("System.map", "System.map")):
             shutil.copy(objects / origin, fresh / name)
         (fresh / "modules").mkdir()
         for module in (objects / "modules.order").read_text().split():
@@ -163,6 +182,22 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
         (fresh / "made_from.json").write_text(json.dumps(made_from, indent=1) + "\n")
         shutil.rmtree(product, ignore_errors=True)
         fresh.rename(product)
+
+
+def compile_quickly(what: str, argv: list[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode:
+        raise Fault(f"building {what} failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
+
+
+def arm64_programs() -> None:
+    """build/arm64: a guest's busybox and tests/*, which need no libraries."""
+    with lock("engine"):
+        root, place = sources.arm64(), BUILD / "arm64"
+        compile_quickly("the tests for arm64", [
+            "make", f"-j{os.cpu_count()}", "-C", str(ROOT / "tests/kernel"), f"O={place / 'tests'}", f"CC={ARM64.prefix}gcc",
+            f"CFLAGS=-O2 -g -I{root}/usr/include", f"LDFLAGS=-static -L{root}/usr/lib/aarch64-linux-gnu"])
+        link("arm64/busybox", root / "bin/busybox")
 
 
 def engine(named: str = "") -> None:
@@ -185,6 +220,4 @@ def engine(named: str = "") -> None:
                                   str(ROOT / "harness/qemu/profile.c")],
                  "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}
         for what, argv in quick.items():
-            done = subprocess.run(argv, capture_output=True, text=True)
-            if done.returncode:
-                raise Fault(f"building {what} failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
+            compile_quickly(what, argv)

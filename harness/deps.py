@@ -11,18 +11,20 @@ PACKAGES = (
     "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-matplotlib", "python3-numpy",
     "python3-pytest", "python3-scipy", "qemu-system-x86", "sparse", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )
+# For the guest of another processor, which few need.
+ARM64 = ("device-tree-compiler", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm")
 
 
-def missing() -> list[str]:
-    query = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *PACKAGES],
+def missing(packages: tuple[str, ...]) -> list[str]:
+    query = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages],
                            capture_output=True, text=True)
     installed = {line.split()[1] for line in query.stdout.splitlines() if line.startswith("installed ")}
-    return [package for package in PACKAGES if package not in installed]
+    return [package for package in packages if package not in installed]
 
 
-def install() -> None:
+def install(more: tuple[str, ...] = ()) -> None:
     """Cheap when everything is there; otherwise needs root and a package mirror."""
-    if not (packages := missing()):
+    if not (packages := missing(PACKAGES + more)):
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0:

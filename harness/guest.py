@@ -20,16 +20,15 @@ from typing import Protocol
 
 from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
 from .initrd import cpio, with_libraries
-from .modes import IOMMUS, Iommu, Mode
+from .modes import IOMMUS, PC, Board, Iommu, Mode
 from .paths import BUILD, CACHE, ROOT
 from .splat import END, splats
 
-QEMU = "qemu-system-x86_64"
 CHANNELS = ("out", "status", "results")
 DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable -> NVMe serial
 MDTS = 9  # 2^9 pages: commands of up to 2 MiB
 # Multipath heads are refused by the kernel feature until it supports them.
-ARGS = ("console=ttyS0", "panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
+ARGS = ("panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
         "nvme.poll_queues=1", "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
 HELP = """\
@@ -37,6 +36,7 @@ The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDE
 (64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). It boots with
 nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
 /jobs and /tests are there once `make engine` has built them; busybox is the rest.
+IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 
 """
 
@@ -89,7 +89,7 @@ def kvm_works(kernel: Path) -> bool:
     known = verdict.read_text().split() if verdict.exists() else []
     if known[:1] == [boot_id]:
         return known[1:] == ["works"]
-    argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "kvm",
+    argv = [PC.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "kvm",
             "-cpu", "host", "-m", "512M", "-kernel", str(kernel), "-append", "panic=-1"]
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -105,7 +105,7 @@ def kvm_works(kernel: Path) -> bool:
 
 
 def accelerator(spec: Spec) -> str:
-    return "kvm" if not spec.icount and kvm_works(spec.kernel) else "tcg"
+    return "kvm" if spec.iommu.board is PC and not spec.icount and kvm_works(spec.kernel) else "tcg"
 
 
 def disks(spec: Spec) -> dict[str, str]:
@@ -142,13 +142,14 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     # Before 8.1, processors in threads of their own may run stale code where the kernel patches itself.
     accel = accelerator(spec)
     cpus = 1 if spec.icount else spec.cpus
-    argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "q35,i8042=off" + (",kernel-irqchip=split" if accel == "kvm" else ""),
+    board = spec.iommu.board
+    argv = [board.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-machine", board.machine + (",kernel-irqchip=split" if accel == "kvm" else ""),
             "-accel", "tcg,thread=single" if accel == "tcg" else "kvm",
-            "-cpu", "max" if accel == "tcg" else "host", "-smp", str(cpus), "-m", spec.memory,
+            "-cpu", board.cpu if accel == "tcg" else "host", "-smp", str(cpus), "-m", spec.memory,
             *spec.iommu.device,  # before the devices that it translates for
             "-kernel", str(spec.kernel), "-initrd", str(run / "initrd"),
-            "-append", " ".join((*ARGS, *spec.iommu.args, *spec.mode.args, spec.append)).strip(),
+            "-append", " ".join((*board.args, *ARGS, *spec.iommu.args, *spec.mode.args, spec.append)).strip(),
             "-serial", f"file:{run / 'console'}", "-device", "virtio-serial-pci"]
     if spec.icount:
         argv += ["-icount", "shift=1,sleep=off"]
@@ -156,6 +157,8 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
         path = f"/dev/fd/{out_fd}" if channel == "out" else run / channel
         argv += ["-chardev", f"file,id={channel},path={path}",
                  "-device", f"virtserialport,chardev={channel},name={channel}"]
+    if board.dtb:
+        argv += ["-dtb", str(run / "dtb")]
     block = "" if spec.block == 512 else f",logical_block_size={spec.block},physical_block_size={spec.block}"
     for name in disks(spec).values():
         argv += blockdev(spec, name, run)
@@ -163,18 +166,27 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     return argv + split("QEMU_EXTRA", spec.qemu_extra)
 
 
-def base_files() -> dict[str, Path | bytes]:
-    """What every guest has: a shell, and of fio, engine, jobs and tests whatever is built."""
-    here = Path(__file__).parent / "guest"
-    files: dict[str, Path | bytes] = {"/init": here / "init.sh", "/bin/busybox": Path("/bin/busybox")}
+def busybox(board: Board) -> Path:
+    return BUILD / board.programs / "busybox" if board.programs else Path("/bin/busybox")
+
+
+def base_files(board: Board) -> dict[str, Path | bytes]:
+    """What every guest has: a shell, and of fio, engine, jobs and tests whatever is built for its processor."""
+    files: dict[str, Path | bytes] = {"/init": Path(__file__).parent / "guest/init.sh", "/bin/busybox": busybox(board)}
+    built = {"/tests/run.sh": ROOT / "tests/kernel/run.sh"}
+    built |= {f"/tests/{path.name}": path for path in (BUILD / board.programs / "tests").glob("*") if os.access(path, os.X_OK)}
+    if board is PC:
+        built |= fio_files()
+    return files | {name: path for name, path in built.items() if path.is_file()}
+
+
+def fio_files() -> dict[str, Path]:
     built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/bin/iocost": BUILD / "iocost", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
-             "/tests/run.sh": ROOT / "tests/kernel/run.sh", "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
+             "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
              "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
              "/tests/ktap.sh": ROOT / "tests/engine/ktap.sh"}
-    built |= {f"/tests/{path.name}": path for path in (BUILD / "tests").glob("*") if os.access(path, os.X_OK)}
-    built |= {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
-    return files | {name: path for name, path in built.items() if path.is_file()}
+    return built | {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
 
 
 def user_files(words: str) -> dict[str, Path | bytes]:
@@ -208,16 +220,29 @@ def prepare(spec: Spec, run: Path) -> None:
         raise Fault("SMP= and TIMEOUT= must be above 0")
     if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).is_file() or Path(spec.disk).is_block_device()):
         raise Fault(f"DISK={spec.disk} is neither null, a size such as 512M, nor an existing image")
-    if not shutil.which(QEMU) or not Path("/bin/busybox").exists():
-        raise Fault("QEMU or busybox is missing: run `make deps`")
+    board = spec.iommu.board
+    if not (shutil.which(board.qemu) and busybox(board).exists() and (shutil.which("fdtput") or not board.dtb)):
+        raise Fault("QEMU, busybox or fdtput is missing: run `make kernel VARIANT=arm64`" if board.programs else
+                    "QEMU or busybox is missing: run `make deps`")
     for name, size in (("data", spec.disk), ("data2", "256M")):
         if is_size(size):
             (run / name).touch()
             os.truncate(run / name, int(size[:-1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[size[-1]])
     modules = (spec.kernel.resolve().parent / "modules").glob("*.ko")  # beside a kernel that we built
-    files = base_files() | {f"/lib/modules/all/{path.name}": path for path in modules} | spec.files
+    files = base_files(board) | {f"/lib/modules/all/{path.name}": path for path in modules} | spec.files
     files |= {"/harness/command": spec.command.encode() + b"\n", "/harness/environment": environment(spec)}
+    if board.dtb:
+        device_tree(spec, run / "dtb")
     (run / "initrd").write_bytes(cpio(with_libraries(files)))
+
+
+def device_tree(spec: Spec, path: Path) -> None:
+    """The board's own, less some properties."""
+    board = spec.iommu.board
+    subprocess.run([board.qemu, "-nodefaults", "-display", "none", "-machine", f"{board.machine},dumpdtb={path}", "-cpu", board.cpu,
+                    "-smp", str(spec.cpus), "-m", spec.memory], check=True, capture_output=True)
+    for node, name in board.dtb:
+        subprocess.run(["fdtput", "-d", str(path), node, name], check=True)
 
 
 @contextmanager

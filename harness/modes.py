@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The IOMMU modes and models as data."""
+"""The IOMMU modes and models, and the machines that have them, as data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,21 @@ class Mode:
 
 
 @dataclass(frozen=True)
+class Board:
+    qemu: str
+    machine: str
+    cpu: str
+    args: tuple[str, ...]  # of the kernel
+    programs: str  # where in build/ the guest's own are, if not those of this machine
+    dtb: tuple[tuple[str, str], ...] = ()  # properties that its device tree is to lose: node, name
+
+
+PC = Board("qemu-system-x86_64", "q35,i8042=off", "max", ("console=ttyS0",), "")
+# Its pages are of 64 KiB, and a huge one is of 512 MiB unless said otherwise.
+VIRT = Board("qemu-system-aarch64", "virt,gic-version=3,iommu=smmuv3", "cortex-a72", ("console=ttyAMA0", "hugepagesz=2M"), "arm64")
+
+
+@dataclass(frozen=True)
 class Iommu:
     name: str
     text: str
@@ -19,6 +34,7 @@ class Iommu:
     args: tuple[str, ...]
     flushes: bool = False  # is there a tracepoint for its invalidations?
     lacks: dict[str, str] = field(default_factory=dict)  # mode -> why it is another one in the guest
+    board: Board = PC
 
 
 MODES = {
@@ -49,5 +65,10 @@ IOMMUS = {
         Iommu("amd", "AMD-Vi", ("-device", "amd-iommu"), (),
               lacks={"lazy": "QEMU's AMD-Vi says that it caches absent entries, so Linux makes lazy strict"}),
         Iommu("virtio", "virtio-iommu", ("-device", "virtio-iommu-pci"), ()),
+        # Guests of VARIANT=arm64.
+        Iommu("smmu", "SMMUv3", (), (), board=VIRT),
+        # Linux then maintains caches, of which QEMU has none: that it does so is seen, not that it is right.
+        Iommu("smmu-noncoherent", "SMMUv3, devices not coherent with caches", (), (),
+              board=replace(VIRT, dtb=(("/pcie@10000000", "dma-coherent"),))),
     )
 }

@@ -62,7 +62,7 @@ def made_of(kernel: Path) -> dict[str, Any]:
 
 def circumstances() -> dict[str, Any]:
     """Where and when; everything that should not matter to the exact figures."""
-    version = subprocess.run([guest.QEMU, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+    version = subprocess.run([guest.PC.qemu, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
     return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain")),
             "qemu": version, "host_cpu": host_cpu(), "host_cpus": os.cpu_count(), "host_kernel": platform.release()}

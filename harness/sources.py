@@ -73,19 +73,41 @@ def mirror() -> str:
     return sites[0]
 
 
-def apt(line: str, *arguments: str) -> Path:
+def apt(line: str, *arguments: str, arch: str = "") -> Path:
     """Run apt-get in the download directory with a configuration of our own that holds one source line."""
     private, downloads = CACHE / "apt", CACHE / "dl"
     for directory in (private / "lists/partial", private / "cache/archives/partial", downloads):
         directory.mkdir(parents=True, exist_ok=True)
-    (private / "sources.list").write_text(line.format(signed=f"[signed-by={KEYRING}]", mirror=mirror()) + "\n")
+    only = f"arch={arch} " if arch else ""
+    (private / "sources.list").write_text(line.format(signed=f"[{only}signed-by={KEYRING}]", mirror=mirror()) + "\n")
     options = {"Dir::Etc::SourceList": private / "sources.list", "Dir::Etc::SourceParts": "/dev/null",
                "Dir::State": private, "Dir::State::Lists": private / "lists", "Dir::Cache": private / "cache",
                "Dir::State::status": "/var/lib/dpkg/status", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
+    if arch:
+        options["APT::Architectures"] = arch
     command = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
     progress.run("reading the package lists", [*command, "update"], CACHE / "log/apt-update", cwd=downloads)
     progress.run(f"apt-get {' '.join(arguments)}", [*command, *arguments], CACHE / "log/apt-get", cwd=downloads)
     return downloads
+
+
+def arm64() -> Path:
+    """What the guests of that processor have of Debian's: busybox, and liburing to link with."""
+    target = CACHE / "src/arm64"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    packages = ("busybox-static", "liburing-dev")
+    downloads = apt("deb {signed} {mirror} bookworm main", "download", *(f"{name}:arm64" for name in packages), arch="arm64")
+    with tempfile.TemporaryDirectory(prefix=".arm64-", dir=target.parent) as scratch:
+        for name in packages:
+            deb = next(downloads.glob(f"{name}_*_arm64.deb"))
+            progress.run(f"opening {deb.name}", ["dpkg-deb", "-x", str(deb), scratch], CACHE / "log/dpkg-deb")
+            deb.unlink()
+        os.chmod(scratch, 0o755)
+        Path(scratch).rename(target)
+        Path(scratch).mkdir()  # for the context manager to remove
+    return target
 
 
 def kernel_from_debian(pin: dict[str, str]) -> Source:

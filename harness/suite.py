@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 
 from . import build, guest, host, progress, sources
 from .fault import Fault
-from .modes import MODES, MORE_MODES, Mode
+from .modes import IOMMUS, MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
@@ -39,6 +39,7 @@ class Boot:
     append: str = ""
     qemu_extra: str = ""
     timeout: float = 2400
+    iommu: str = "vtd"
     files: Callable[[], dict[str, Path | bytes]] = dict
 
 
@@ -151,6 +152,10 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     # Not with udmabuf, which bounces what the CPU reads and writes, too, and so loses what the device wrote.
     Boot("swiotlb", MORE_MODES["swiotlb"],
          command=f"TESTS='exporter invalidate reset pressure removal'; {KERNEL_TESTS}"),
+    # Pages of 64 KiB; and devices for which Linux maintains caches, with and without an IOMMU's mapping.
+    Boot("arm64-strict", MODES["strict"], "arm64", f"export WITHOUT=compat; {KERNEL_TESTS}", iommu="smmu", timeout=5400),
+    *(Boot(f"arm64-noncoherent-{mode}", MODES[mode], "arm64", f"TESTS='data slots exporter invalidate'; {KERNEL_TESTS}",
+           iommu="smmu-noncoherent", timeout=5400) for mode in ("strict", "passthrough")),
 )}
 # By tests of devices that do not answer.
 PROVOKED = r"nvme nvme\d+: I/O tag .* timeout"
@@ -236,7 +241,8 @@ def guest_tests(boot: Boot, kernel: Path) -> Tally:
     try:
         with (keep / "out.txt").open("wb") as out:
             spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.command, memory="4G", timeout=boot.timeout,
-                              append=boot.append, qemu_extra=boot.qemu_extra, provoked=PROVOKED, files=boot.files())
+                              append=boot.append, qemu_extra=boot.qemu_extra, provoked=PROVOKED, iommu=IOMMUS[boot.iommu],
+                              files=boot.files())
             broken = guest.boot(spec, Aloud(out, boot.name), keep).status != 0
     except Fault as fault:
         broken = True

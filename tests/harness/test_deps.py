@@ -23,7 +23,7 @@ def installed(monkeypatch):
 
 
 def test_what_is_missing(installed):
-    assert deps.missing() == ["bc", "flex"]
+    assert deps.missing(deps.PACKAGES) == ["bc", "flex"]
 
 
 def test_who_is_not_root_is_told_the_command(installed, monkeypatch):
@@ -44,3 +44,7 @@ def test_nothing_is_run_when_all_is_there(installed, monkeypatch):
     monkeypatch.setattr(deps, "PACKAGES", ("make", "gcc"))
     deps.install()
     assert len(installed) == 1
+
+
+def test_more_for_who_wants_more(installed):
+    assert deps.missing(deps.ARM64) == list(deps.ARM64)

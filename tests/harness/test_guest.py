@@ -4,6 +4,7 @@
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import time
 import types
@@ -33,13 +34,13 @@ def test_kvm_counts_once_a_guest_has_run(monkeypatch, capsys, tmp_path, qemu, wo
     guest.kvm_works.cache_clear()
     monkeypatch.setattr(guest, "CACHE", tmp_path)
     monkeypatch.setattr(guest.os, "access", lambda *_: True)
-    monkeypatch.setattr(guest, "QEMU", qemu)
+    monkeypatch.setattr(guest, "PC", dataclasses.replace(guest.PC, qemu=qemu))
     monkeypatch.setattr(guest, "subprocess", types.SimpleNamespace(**(vars(subprocess) | {"run": run})))
     assert guest.kvm_works(Path("bzImage")) is works
     assert bool(capsys.readouterr().err) is not works
     # The verdict outlives the process: nothing is tried again, or said.
     guest.kvm_works.cache_clear()
-    monkeypatch.setattr(guest, "QEMU", "/nonexistent")
+    monkeypatch.setattr(guest, "PC", dataclasses.replace(guest.PC, qemu="/nonexistent"))
     assert guest.kvm_works(Path("bzImage")) is works
     assert not capsys.readouterr().err
 
@@ -220,3 +221,31 @@ def test_with_an_instruction_clock_no_thread_breaks_in_on_another(monkeypatch, t
     with guest.qemu(argv, tmp_path, 2) as process:
         assert process.wait(10) == 0
     assert policy in (tmp_path / "policy").read_text()
+
+
+@pytest.mark.parametrize("name, tree", (("smmu", False), ("smmu-noncoherent", True)))
+def test_an_arm_guest_has_another_machine(name, tree):
+    words = argv(iommu=IOMMUS[name])
+    assert words[0] == "qemu-system-aarch64" and "iommu=smmuv3" in words[words.index("-machine") + 1]
+    assert words[words.index("-append") + 1].startswith("console=ttyAMA0 hugepagesz=2M ")
+    assert not any(word.startswith("intel-iommu") for word in words)
+    assert ("-dtb" in words) is tree
+
+
+def test_a_guest_has_programs_for_its_processor(monkeypatch, tmp_path):
+    for place in ("tests/data", "arm64/tests/data", "fio"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch(0o755)
+    monkeypatch.setattr(guest, "BUILD", tmp_path)
+    here, there = (guest.base_files(IOMMUS[name].board) for name in ("vtd", "smmu"))
+    assert here["/tests/data"] == tmp_path / "tests/data" and "/bin/fio" in here
+    assert there["/tests/data"] == tmp_path / "arm64/tests/data" and "/bin/fio" not in there
+    assert there["/bin/busybox"] == tmp_path / "arm64/busybox"
+
+
+@pytest.mark.skipif(not (shutil.which("qemu-system-aarch64") and shutil.which("fdtget")),
+                    reason="no qemu-system-aarch64 or fdtget: `make kernel VARIANT=arm64` installs them")
+def test_a_device_tree_loses_what_it_is_to_lose(tmp_path):
+    guest.device_tree(dataclasses.replace(SPEC, iommu=IOMMUS["smmu-noncoherent"]), tmp_path / "dtb")
+    names = subprocess.run(["fdtget", "-p", str(tmp_path / "dtb"), "/pcie@10000000"], capture_output=True, text=True).stdout.split()
+    assert "iommu-map" in names and "dma-coherent" not in names
