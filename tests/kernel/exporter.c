@@ -10,6 +10,9 @@
 
 /* The kernel's own error, for "the end will come later". */
 #define EIOCBQUEUED 529
+#define TRACING "/sys/kernel/tracing"
+/* What of the device tree's an arm64 guest's devices are below. */
+#define PCIE "/proc/device-tree/pcie@10000000"
 
 #include <stdio.h>
 
@@ -26,7 +29,7 @@ static void begin(struct t_buf *buf, size_t segment, unsigned int flags)
 	if (dmabuf < 0)
 		t_die("no dma-buf from the exporter: %s", t_number(dmabuf));
 	/* what is no whole page cannot be mapped */
-	t_buf_adopt(buf, dmabuf, flags & DMA_BUF_IO_TEST_PARTIAL ? SIZE - T_PAGE : SIZE);
+	t_buf_adopt(buf, dmabuf, flags & DMA_BUF_IO_TEST_PARTIAL ? SIZE - sysconf(_SC_PAGESIZE) : SIZE);
 }
 
 /* Nothing is mapped any more, and as often as wanted something was. */
@@ -47,6 +50,8 @@ static enum t_result layout(size_t segment)
 	unsigned int i, at;
 
 	T_TRY(need_exporter());
+	if (segment < (size_t)sysconf(_SC_PAGESIZE))
+		return t_skip("pages of this kernel have %ld bytes", sysconf(_SC_PAGESIZE));
 	begin(&buf, segment, 0);
 	if (cannot_bounce(segment)) {
 		T_IS(t_register(&ring, 0, buf.fd, fd, 0), -EIO, "register what cannot be bounced");
@@ -117,6 +122,76 @@ static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 	return unused(&buf, 2);
 }
 
+/* Does the CPU not see what the device writes, nor the device what the CPU does? */
+static bool apart(void)
+{
+	const char *mode = getenv("MODE");
+
+	return (mode && !strcmp(mode, "swiotlb")) ||
+	       (!access(PCIE, F_OK) && access(PCIE "/dma-coherent", F_OK));
+}
+
+/* With such events or without. */
+static int trace(const char *event, const char *value)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), TRACING "/events/dma/%s/enable", event);
+	file = fopen(path, "w");
+	if (!file)
+		return -1;
+	fputs(value, file);
+	return fclose(file);
+}
+
+/* How many bytes the kernel's trace says were synchronized so. */
+static long traced(const char *event)
+{
+	FILE *trace = fopen(TRACING "/trace", "r");
+	long total = 0, size;
+	char line[512];
+
+	while (trace && fgets(line, sizeof(line), trace)) {
+		const char *at = strstr(line, event);
+
+		if (at && (at = strstr(at, "size=")) && sscanf(at, "size=%ld", &size) == 1)
+			total += size;
+	}
+	if (trace)
+		fclose(trace);
+	return total;
+}
+
+/* The bytes of a request, and no others, change hands before it and after. */
+static enum t_result synchronized(unsigned int write)
+{
+	static const char *const events[] = { "dma_sync_single_for_device", "dma_sync_single_for_cpu" };
+	struct t_io io = { .fd = fd, .addr = 512, .len = 8192, .write = write };
+	const long wanted = apart() ? 8192 : 0;
+	struct t_buf buf;
+	unsigned int i;
+	int empty;
+
+	T_TRY(need_exporter());
+	begin(&buf, 65536, 0);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	empty = open(TRACING "/trace", O_WRONLY | O_TRUNC);
+	if (empty < 0)
+		return t_skip(TRACING ": %m (CONFIG_EVENT_TRACING)");
+	close(empty);
+	for (i = 0; i < T_COUNT(events); i++)
+		T_IS(trace(events[i], "1"), 0, events[i]);
+	T_IS(t_rw(&ring, &io), 8192, "request");
+	for (i = 0; i < T_COUNT(events); i++)
+		T_IS(trace(events[i], "0"), 0, events[i]);
+	for (i = 0; i < T_COUNT(events); i++)
+		T_IS(traced(events[i]), wanted, events[i]);
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_disk_restore(&disk, 0, 8192);
+	return unused(&buf, 1);
+}
+
 struct registrant {
 	struct t_buf *buf;
 	enum t_result result;
@@ -182,7 +257,7 @@ int main(int argc, char **argv)
 	static const int errors[] = { ENOMEM, ENODEV, EBUSY, EAGAIN, EINTR };
 	unsigned int i;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + 3 * T_COUNT(errors) + 2 + 3 + 1);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + 3 * T_COUNT(errors) + 2 + 3 + 2 + 1);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 8, 1);
@@ -208,6 +283,8 @@ int main(int argc, char **argv)
 	t_report(fails(DMA_BUF_IO_TEST_FAIL_ATTACH, EIOCBQUEUED, -EIO), "attaching fails with EIOCBQUEUED");
 	t_report(fails(DMA_BUF_IO_TEST_FAIL_MAP, EIOCBQUEUED, -EIO), "mapping fails with EIOCBQUEUED");
 	t_report(remap_fails(T_PLAIN, EIOCBQUEUED, -EIO), "mapping for a request fails with EIOCBQUEUED");
+	t_report(synchronized(false), "a read is synchronized where CPU and device are apart, and nowhere else");
+	t_report(synchronized(true), "so is a write");
 	t_report(others(), "an exporter that keeps its lock keeps only who registers its dma-buf");
 	t_ring_exit(&ring);
 	close(fd);

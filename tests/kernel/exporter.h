@@ -26,10 +26,11 @@ static inline bool cannot_bounce(size_t segment)
 	return mode && !strcmp(mode, "swiotlb") && segment > 256 * 1024;
 }
 
-/* A dma-buf of its own, or -errno. */
+/* A dma-buf of its own, or -errno. No segment is less than a page, so some are larger than asked for. */
 static inline int export_buf(size_t size, size_t segment, unsigned int flags)
 {
-	struct dma_buf_io_test_create create = { .size = size, .segment = segment, .flags = flags };
+	const size_t page = sysconf(_SC_PAGESIZE);
+	struct dma_buf_io_test_create create = { .size = size, .segment = segment < page ? page : segment, .flags = flags };
 
 	return ioctl(exporter, DMA_BUF_IO_TEST_CREATE, &create) ? -errno : create.fd;
 }

@@ -490,9 +490,11 @@ enum t_result t_buf_init(struct t_buf *buf, enum t_kind kind, size_t size)
 			t_die("memfd of %zu bytes: %m", 2 * size);
 	}
 	if (kind == T_SCATTERED) {
-		piece = (size / UDMABUF_ITEMS + T_PAGE - 1) / T_PAGE * T_PAGE;
-		if (piece < T_PAGE)
-			piece = T_PAGE;
+		const size_t page = sysconf(_SC_PAGESIZE);
+
+		piece = (size / UDMABUF_ITEMS + page - 1) / page * page;
+		if (piece < page)
+			piece = page;
 	}
 	if (buf->memfd >= 0) {
 		if (fcntl(buf->memfd, F_ADD_SEALS, F_SEAL_SHRINK))

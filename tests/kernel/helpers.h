@@ -23,7 +23,7 @@
 #define T_CLONE_REPLACE		(1U << 1)
 
 #define T_COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-#define T_PAGE		4096UL
+#define T_PAGE		4096UL	/* of the controller's, whatever the kernel's are */
 #define T_MIB		(1UL << 20)
 
 /*

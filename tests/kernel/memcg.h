@@ -11,7 +11,8 @@
 
 #define MEMCG_ROOT	"/tmp/cgroup"
 #define MEMCG		MEMCG_ROOT "/small"
-#define MEMCG_LIMIT	"4M"
+/* Room for the 64 pages that each processor keeps for itself. */
+#define MEMCG_LIMIT	(sysconf(_SC_PAGESIZE) > 4096 ? 16 * T_MIB : 4 * T_MIB)
 #define MEMCG_SECONDS	120
 
 /* Reads through the page cache. */
@@ -32,7 +33,7 @@ static inline enum t_result read_cached(int cached, off_t pos, size_t len)
 static inline enum t_result in_memcg(enum t_result (*test)(unsigned int arg), unsigned int arg)
 {
 	double end = now() + MEMCG_SECONDS;
-	char text[4096];
+	char text[4096], limit[24];
 	int out[2], status = 0;
 	ssize_t len;
 	pid_t child, ended;
@@ -42,7 +43,8 @@ static inline enum t_result in_memcg(enum t_result (*test)(unsigned int arg), un
 	if (mount("none", MEMCG_ROOT, "cgroup2", 0, NULL) || put("+memory", MEMCG_ROOT "/cgroup.subtree_control"))
 		return t_skip("memcg: %m (CONFIG_MEMCG, cgroup 2)");
 	T_IS(mkdir(MEMCG, 0700), 0, "memcg");
-	T_IS(put(MEMCG_LIMIT, MEMCG "/memory.max"), 0, "limit");
+	snprintf(limit, sizeof(limit), "%lu", MEMCG_LIMIT);
+	T_IS(put(limit, MEMCG "/memory.max"), 0, "limit");
 	T_IS(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0, "pipe");
 	child = fork();
 	if (!child) {

@@ -28,11 +28,12 @@ static int fill_cache(unsigned int round)
 {
 	static __thread char chunk[64 * 1024];
 	static atomic_long next = T_DISK_SIZE;
-	off_t pos = atomic_fetch_add(&next, 2 * T_MIB);
+	const size_t len = MEMCG_LIMIT / 2;
+	off_t pos = atomic_fetch_add(&next, len);
 	unsigned int i;
 
 	(void)round;
-	for (i = 0; i < 2 * T_MIB / sizeof(chunk); i++, pos += sizeof(chunk)) {
+	for (i = 0; i < len / sizeof(chunk); i++, pos += sizeof(chunk)) {
 		ssize_t got = pread(cached, chunk, sizeof(chunk), pos);
 
 		if (got < 0)

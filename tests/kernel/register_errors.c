@@ -210,14 +210,15 @@ static enum t_result update_range(void)
 /* The last bytes before a page that faults. */
 static void *edge(size_t len)
 {
+	const size_t size = sysconf(_SC_PAGESIZE);
 	static char *page;
 
 	if (!page) {
-		page = mmap(NULL, 2 * T_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (page == MAP_FAILED || mprotect(page + T_PAGE, T_PAGE, PROT_NONE))
+		page = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (page == MAP_FAILED || mprotect(page + size, size, PROT_NONE))
 			t_die("two pages: %m");
 	}
-	return page + T_PAGE - len;
+	return page + size - len;
 }
 
 static enum t_result faults(void)
@@ -391,6 +392,7 @@ static long pinned(void)
 static int unlocked(void)
 {
 	const struct rlimit none = { 0, 0 };
+	const long page = sysconf(_SC_PAGESIZE) / 1024;
 	struct t_ring own;
 	long before;
 
@@ -398,15 +400,15 @@ static int unlocked(void)
 		return 1;
 	t_ring_init(&own, T_PLAIN, 4, 3);
 	before = pinned();
-	if (t_register_user(&own, 0, user_page, sizeof(user_page), 0) != 1 || pinned() != before + 4)
+	if (t_register_user(&own, 0, user_page, sizeof(user_page), 0) != 1 || pinned() != before + page)
 		return 2;
-	if (t_register(&own, 1, buf.fd, fds[F_TARGET - F_DMABUF], 0) != 1 || pinned() != before + 4)
+	if (t_register(&own, 1, buf.fd, fds[F_TARGET - F_DMABUF], 0) != 1 || pinned() != before + page)
 		return 3;
 	if (setrlimit(RLIMIT_MEMLOCK, &none) || t_register_user(&own, 2, user_page, sizeof(user_page), 0) != -ENOMEM)
 		return 4;
 	if (t_register(&own, 2, buf.fd, fds[F_TARGET - F_DMABUF], 0) != 1)
 		return 5;
-	if (t_clear(&own, 1) != 1 || t_clear(&own, 2) != 1 || pinned() != before + 4)
+	if (t_clear(&own, 1) != 1 || t_clear(&own, 2) != 1 || pinned() != before + page)
 		return 6;
 	if (t_clear(&own, 0) != 1 || pinned() != before)
 		return 7;
