@@ -81,8 +81,8 @@ def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = ""
          before: str = "", append: str = "dma_debug_driver=nvme") -> Boot:
     """All programs or some, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
-    return Boot(name, mode, variant, f"{before}export TIMEOUT=1800 PATIENCE=300 WITHOUT='{without}'; TESTS='{tests}'; {KERNEL_TESTS}",
-                append, qemu_extra=qemu_extra, timeout=5400, files=makers)
+    return Boot(name, mode, variant, f"{before}export TIMEOUT=3600 PATIENCE=300 WITHOUT='{without}'; TESTS='{tests}'; {KERNEL_TESTS}",
+                append, qemu_extra=qemu_extra, timeout=9000, files=makers)
 
 
 # A host bridge through which Linux lets devices talk to each other, and a BAR that is memory.
