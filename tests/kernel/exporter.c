@@ -125,10 +125,7 @@ static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 /* Does the CPU not see what the device writes, nor the device what the CPU does? */
 static bool apart(void)
 {
-	const char *mode = getenv("MODE");
-
-	return (mode && !strcmp(mode, "swiotlb")) ||
-	       (!access(PCIE, F_OK) && access(PCIE "/dma-coherent", F_OK));
+	return bounces() || (!access(PCIE, F_OK) && access(PCIE "/dma-coherent", F_OK));
 }
 
 /* With such events or without. */
@@ -152,14 +149,15 @@ static long traced(const char *event)
 	long total = 0, size;
 	char line[512];
 
-	while (trace && fgets(line, sizeof(line), trace)) {
+	if (!trace)
+		t_die(TRACING "/trace: %m");
+	while (fgets(line, sizeof(line), trace)) {
 		const char *at = strstr(line, event);
 
 		if (at && (at = strstr(at, "size=")) && sscanf(at, "size=%ld", &size) == 1)
 			total += size;
 	}
-	if (trace)
-		fclose(trace);
+	fclose(trace);
 	return total;
 }
 
@@ -174,12 +172,12 @@ static enum t_result synchronized(unsigned int write)
 	int empty;
 
 	T_TRY(need_exporter());
-	begin(&buf, 65536, 0);
-	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	empty = open(TRACING "/trace", O_WRONLY | O_TRUNC);
 	if (empty < 0)
 		return t_skip(TRACING ": %m (CONFIG_EVENT_TRACING)");
 	close(empty);
+	begin(&buf, 65536, 0);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	for (i = 0; i < T_COUNT(events); i++)
 		T_IS(trace(events[i], "1"), 0, events[i]);
 	T_IS(t_rw(&ring, &io), 8192, "request");
