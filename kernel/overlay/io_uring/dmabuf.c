@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Registered dma-bufs as fixed buffers: a slot of the buffer table holds a
- * context (see drivers/dma-buf/dma-buf-io.c), and a read or write that uses the
- * slot hands it to the file in its iterator.
+ * registration (see drivers/dma-buf/dma-buf-io.c), and a read or write that uses
+ * the slot hands it to the file in its iterator. Cloning a table shares it.
  *
  * The slot lives until the last request that uses it has completed, and the file
- * is done with the context by then. So there is nothing here to count, to drop or
- * to repeat: a request that is put aside, for io-wq for one, holds nothing.
+ * is done with the registration by then. So there is nothing here to count, to
+ * drop or to repeat: a request that is put aside, for io-wq for one, holds nothing.
+ *
+ * A request that met no DMA mapping completes with -ESTALE, which nobody else
+ * sees: io_dmabuf_lost_map() sends it to io-wq, where the mapping is made before
+ * the request is issued again.
  *
  * Requests with other buffers do not come by. To the ordinary import such a slot
  * is one for neither direction, so it refuses it; only then do reads and writes
@@ -27,34 +31,34 @@
  * io_regbuf_from_user - read one extended buffer descriptor
  * @udesc: its user address
  * @desc: what is there
- * @iov: for what an iovec can say as well
+ * @iov: for user memory and empty slots, what an iovec can say as well
  *
  * Context: may sleep.
- * Return: @iov, set to the user memory or empty slot that is described, NULL if
- * @desc is of a dma-buf, or an ERR_PTR.
+ * Return: 0, or -EFAULT or -EINVAL for what no slot can be made of.
  */
-struct iovec *io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
-				  struct iovec *iov)
+int io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
+			struct iovec *iov)
 {
 	if (copy_from_user(desc, u64_to_user_ptr(udesc), sizeof(*desc)))
-		return ERR_PTR(-EFAULT);
+		return -EFAULT;
 
 	if (desc->type >= IO_REGBUF_TYPE_MAX || desc->flags ||
 	    memchr_inv(desc->__resv, 0, sizeof(desc->__resv)))
-		return ERR_PTR(-EINVAL);
+		return -EINVAL;
 	if (desc->type == IO_REGBUF_TYPE_DMABUF)
-		return NULL;
+		/* the size is the dma-buf's, addresses are offsets into it */
+		return desc->uaddr || desc->size ? -EINVAL : 0;
 	if (desc->dmabuf_fd || desc->target_fd)
-		return ERR_PTR(-EINVAL);
+		return -EINVAL;
 
 	if (desc->type == IO_REGBUF_TYPE_EMPTY && (desc->uaddr || desc->size))
-		return ERR_PTR(-EFAULT);
+		return -EFAULT;
 	/* of interest where a pointer has 32 bits */
 	if (desc->uaddr > ULONG_MAX || desc->size > SIZE_MAX)
-		return ERR_PTR(-EFAULT);
+		return -EFAULT;
 	iov->iov_base = u64_to_user_ptr(desc->uaddr);
 	iov->iov_len = desc->size;
-	return iov;
+	return 0;
 }
 
 static void io_release_dmabuf(void *priv)
@@ -62,10 +66,10 @@ static void io_release_dmabuf(void *priv)
 	dma_buf_io_unregister(priv);
 }
 
-static struct dma_buf_io_ctx *io_dmabuf_ctx(int target_fd, int dmabuf_fd)
+static struct dma_buf_io *io_register_dmabuf(int target_fd, int dmabuf_fd)
 {
-	struct dma_buf_io_ctx *ctx;
 	struct dma_buf *dmabuf;
+	struct dma_buf_io *io;
 	struct file *file;
 
 	/* users probe for this feature by which of two bad fds is refused */
@@ -78,10 +82,10 @@ static struct dma_buf_io_ctx *io_dmabuf_ctx(int target_fd, int dmabuf_fd)
 		return ERR_CAST(dmabuf);
 	}
 
-	ctx = dma_buf_io_register(file, dmabuf);
+	io = dma_buf_io_register(file, dmabuf);
 	dma_buf_put(dmabuf);
 	fput(file);
-	return ctx;
+	return io;
 }
 
 /**
@@ -95,83 +99,102 @@ static struct dma_buf_io_ctx *io_dmabuf_ctx(int target_fd, int dmabuf_fd)
 struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 				      struct io_uring_regbuf_desc *desc)
 {
-	struct dma_buf_io_ctx *dma_ctx;
 	struct io_mapped_ubuf *imu;
 	struct io_rsrc_node *node;
+	struct dma_buf_io *io;
 	int ret = -ENOMEM;
 
 	lockdep_assert_held(&ctx->uring_lock);
 
-	/* the size is the dma-buf's, addresses are offsets into it */
-	if (desc->uaddr || desc->size)
-		return ERR_PTR(-EINVAL);
+	/* many descriptors may take long, and so may an exporter */
+	if (fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
 
 	node = io_rsrc_node_alloc(ctx, IORING_RSRC_BUFFER);
 	if (!node)
 		return ERR_PTR(-ENOMEM);
-	imu = io_cache_alloc(&ctx->imu_cache, GFP_KERNEL_ACCOUNT);
+	/* those of the cache have room for segments */
+	imu = kzalloc_obj(*imu, GFP_KERNEL_ACCOUNT);
 	if (!imu)
 		goto err_free_node;
 
-	dma_ctx = io_dmabuf_ctx(desc->target_fd, desc->dmabuf_fd);
-	if (IS_ERR(dma_ctx)) {
-		ret = PTR_ERR(dma_ctx);
+	io = io_register_dmabuf(desc->target_fd, desc->dmabuf_fd);
+	if (IS_ERR(io)) {
+		ret = PTR_ERR(io);
 		goto err_free_imu;
 	}
 
-	imu->ubuf = 0;
-	imu->len = dma_ctx->dmabuf->size;
-	imu->nr_bvecs = 0;
+	imu->len = io->dmabuf->size;
 	imu->folio_shift = PAGE_SHIFT;
 	refcount_set(&imu->refs, 1);
 	imu->flags = IO_REGBUF_F_DMABUF;
-	imu->dir = 0;
 	imu->release = io_release_dmabuf;
-	imu->priv = dma_ctx;
+	imu->priv = io;
 	node->buf = imu;
 	return node;
 
 err_free_imu:
-	io_cache_free(&ctx->imu_cache, imu);
+	kfree(imu);
 err_free_node:
 	io_cache_free(&ctx->node_cache, node);
 	return ERR_PTR(ret);
 }
 
+/* ->work.flags are of this request: it has been in io-wq, or they are cleared. */
+static bool io_dmabuf_cancelled(struct io_kiocb *req)
+{
+	return percpu_ref_is_dying(&req->ctx->refs) ||
+	       (atomic_read(&req->work.flags) & IO_WQ_WORK_CANCEL);
+}
+
 /**
- * io_import_dmabuf - let a read or write use its registered dma-buf
- * @req: the request; its node, if any, is that of the buffer
- * @iter: &io_async_rw.iter of the request
- * @offset: where in the dma-buf the request starts, in bytes
- * @len: its length in bytes
- * @ddir: ITER_DEST or ITER_SOURCE
- * @ret: why the ordinary import has failed
+ * io_dmabuf_make_maps - make the DMA mapping that a request needs
+ * @req: the request, whose buffer is a dma-buf, in a worker of io-wq
+ *
+ * Context: may sleep.
+ * Return: 0; -ESTALE if the worker is wanted elsewhere first; or an error for the
+ * request: -ECANCELED, what the exporter says, and -EBUSY if that is to try again.
+ */
+int io_dmabuf_make_maps(struct io_kiocb *req)
+{
+	int ret = dma_buf_io_make_maps(req->buf_node->buf->priv);
+
+	switch (ret) {
+	case -EINTR:
+		/* an exporter that says so for no reason */
+		if (!signal_pending(current))
+			return -EBUSY;
+		if (io_dmabuf_cancelled(req) || io_wq_worker_stopped())
+			return -ECANCELED;
+		io_run_task_work();
+		return -ESTALE;
+	case -EAGAIN:
+	case -ESTALE:
+		/* the exporter's; to others these have a meaning */
+		return -EBUSY;
+	default:
+		return ret;
+	}
+}
+
+/**
+ * io_dmabuf_lost_map - decide about a request that met no DMA mapping
+ * @req: the request, whose buffer is a dma-buf
+ * @res: what it is to complete with, if not issued again
+ *
+ * Or that would have had to wait. As often as need be: between two calls the
+ * mapping existed.
  *
  * Context: any.
- * Return: 0, @ret if the buffer is no dma-buf, -EBADF for another file than the
- * one that it was registered for, -EFAULT for what is outside of it, or -ENODEV
- * when the device is gone, of which the file may say that it has no bytes.
+ * Return: whether io-wq is to make a mapping and issue the request again.
  */
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
-		     size_t len, int ddir, int ret)
+bool io_dmabuf_lost_map(struct io_kiocb *req, long *res)
 {
-	const struct io_mapped_ubuf *imu;
-	struct dma_buf_io_ctx *dma_ctx;
-
-	if (!(req->flags & REQ_F_BUF_NODE))
-		return ret;
-	imu = req->buf_node->buf;
-	if (!io_buf_is_dmabuf(imu))
-		return ret;
-
-	dma_ctx = imu->priv;
-	if (unlikely(req->file != dma_ctx->file))
-		return -EBADF;
-	if (unlikely(offset > imu->len || len > imu->len - offset ||
-		     len > MAX_RW_COUNT))
-		return -EFAULT;
-	if (unlikely(dma_buf_io_is_revoked(dma_ctx)))
-		return -ENODEV;
-	iov_iter_dmabuf(iter, ddir, dma_ctx, offset, len);
-	return 0;
+	if (req->flags & REQ_F_NOWAIT)
+		*res = -EAGAIN;
+	else if (io_dmabuf_cancelled(req))
+		*res = -ECANCELED;
+	else
+		return true;
+	return false;
 }

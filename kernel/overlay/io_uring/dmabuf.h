@@ -2,6 +2,8 @@
 #ifndef IOU_DMABUF_H
 #define IOU_DMABUF_H
 
+#include <linux/dma-buf-io.h>
+#include <linux/fs.h>
 #include <linux/io_uring_types.h>
 #include <linux/uio.h>
 
@@ -23,11 +25,38 @@ static inline bool io_buf_is_dmabuf(const struct io_mapped_ubuf *imu)
 	       (imu->flags & IO_REGBUF_F_DMABUF);
 }
 
-struct iovec *io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
-				  struct iovec *iov);
+static inline bool io_req_is_dmabuf(const struct io_kiocb *req)
+{
+	return IS_ENABLED(CONFIG_DMA_BUF_IO) && (req->flags & REQ_F_BUF_NODE) &&
+	       io_buf_is_dmabuf(req->buf_node->buf);
+}
+
+/*
+ * May @req, whose buffer is a dma-buf, use @len bytes from @offset? -EBADF for
+ * another file than the one that it was registered for, -EFAULT for what is outside
+ * of it, -ENODEV when the device is gone.
+ */
+static inline int io_check_dmabuf(const struct io_kiocb *req,
+				  const struct io_mapped_ubuf *imu, u64 offset,
+				  size_t len)
+{
+	const struct dma_buf_io *io = imu->priv;
+
+	if (unlikely(req->file != io->file))
+		return -EBADF;
+	if (unlikely(offset > imu->len || len > imu->len - offset ||
+		     len > MAX_RW_COUNT))
+		return -EFAULT;
+	if (unlikely(dma_buf_io_is_gone(io)))
+		return -ENODEV;
+	return 0;
+}
+
+int io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
+			struct iovec *iov);
 struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 				      struct io_uring_regbuf_desc *desc);
-int io_import_dmabuf(struct io_kiocb *req, struct iov_iter *iter, u64 offset,
-		     size_t len, int ddir, int ret);
+int io_dmabuf_make_maps(struct io_kiocb *req);
+bool io_dmabuf_lost_map(struct io_kiocb *req, long *res);
 
 #endif

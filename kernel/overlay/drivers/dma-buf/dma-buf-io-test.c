@@ -9,6 +9,9 @@
  * the data to the other set and fills the one that it leaves with a pattern. DMA
  * that is late damages the pattern, which the next move or query finds.
  *
+ * When the machine goes down it takes its memory back, after devices have shut
+ * down: importers must not keep it waiting for what they will never do.
+ *
  * /dev/dma-buf-io-test is for root. Nothing here is fast.
  */
 #include <linux/delay.h>
@@ -26,6 +29,7 @@
 #include <linux/scatterlist.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/syscore_ops.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <linux/ww_mutex.h>
@@ -37,7 +41,7 @@
 #define TEST_FLAGS	(DMA_BUF_IO_TEST_SHORT | DMA_BUF_IO_TEST_LONG | \
 			 DMA_BUF_IO_TEST_UNALIGNED | DMA_BUF_IO_TEST_MOVES | \
 			 DMA_BUF_IO_TEST_SHRINKS | DMA_BUF_IO_TEST_ODD | \
-			 DMA_BUF_IO_TEST_PARTIAL)
+			 DMA_BUF_IO_TEST_PARTIAL | DMA_BUF_IO_TEST_RAW)
 
 struct test_fail {
 	int		err;
@@ -153,6 +157,22 @@ static void test_fill_sgt(struct test_buf *buf, struct sg_table *sgt)
 		sg_last(sgt->sgl, sgt->orig_nents)->length -= 512;
 }
 
+static int test_dma_map(struct test_buf *buf, struct device *dev,
+			struct sg_table *sgt, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	if (!(buf->flags & DMA_BUF_IO_TEST_RAW))
+		return dma_map_sgtable(dev, sgt, dir, 0);
+	for_each_sgtable_sg(sgt, sg, i) {
+		sg_dma_address(sg) = sg_phys(sg);
+		sg_dma_len(sg) = sg->length;
+	}
+	sgt->nents = sgt->orig_nents;
+	return 0;
+}
+
 static struct sg_table *test_map(struct dma_buf_attachment *attach,
 				 enum dma_data_direction dir)
 {
@@ -179,7 +199,7 @@ static struct sg_table *test_map(struct dma_buf_attachment *attach,
 	if (ret)
 		goto err_free;
 	test_fill_sgt(buf, sgt);
-	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
+	ret = test_dma_map(buf, attach->dev, sgt, dir);
 	if (ret)
 		goto err_free_table;
 	atomic_inc(&buf->live);
@@ -198,7 +218,8 @@ static void test_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 {
 	struct test_buf *buf = attach->dmabuf->priv;
 
-	dma_unmap_sgtable(attach->dev, sgt, dir, 0);
+	if (!(buf->flags & DMA_BUF_IO_TEST_RAW))
+		dma_unmap_sgtable(attach->dev, sgt, dir, 0);
 	sg_free_table(sgt);
 	kfree(sgt);
 	if (atomic_dec_and_test(&buf->live))
@@ -643,6 +664,34 @@ static unsigned long test_shrink_scan(struct shrinker *shrinker,
 	return n ?: SHRINK_STOP;
 }
 
+/* Nobody would know of a wait without end but by the machine not going down. */
+static void test_shutdown(void *data)
+{
+	struct test_buf *buf;
+	unsigned int n = 0;
+
+	mutex_lock(&test_lock);
+	list_for_each_entry(buf, &test_bufs, node) {
+		dma_resv_lock(buf->dmabuf->resv, NULL);
+		if (atomic_read(&buf->live)) {
+			WARN_ON(test_invalidate(buf));
+			n++;
+		}
+		dma_resv_unlock(buf->dmabuf->resv);
+	}
+	mutex_unlock(&test_lock);
+	if (n)
+		pr_info("dma-buf-io-test: took back %u buffers\n", n);
+}
+
+static const struct syscore_ops test_syscore_ops = {
+	.shutdown	= test_shutdown,
+};
+
+static struct syscore test_syscore = {
+	.ops	= &test_syscore_ops,
+};
+
 static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
@@ -689,8 +738,10 @@ static int __init test_init(void)
 	shrinker_register(test_shrinker);
 
 	ret = misc_register(&test_device);
-	if (!ret)
+	if (!ret) {
+		register_syscore(&test_syscore);
 		return 0;
+	}
 err_shrinker:
 	shrinker_free(test_shrinker);
 	list_lru_destroy(&test_lru);
@@ -701,6 +752,7 @@ err_cache:
 
 static void __exit test_exit(void)
 {
+	unregister_syscore(&test_syscore);
 	misc_deregister(&test_device);
 	shrinker_free(test_shrinker);
 	list_lru_destroy(&test_lru);

@@ -6,34 +6,37 @@
  *
  * Objects
  *
- *   A *context* is the registration of one dma-buf for one file. It holds the
- *   dma-buf, a dynamic attachment to the device behind the file, and the file.
- *   A *map* is one generation of the context's DMA mapping. A context has at
- *   most one; it is made at registration, taken away by the exporter
- *   (invalidation), and made anew by the next request that may sleep.
+ *   A *registration* (struct dma_buf_io) says that I/O through a file may use a
+ *   dma-buf. It names the file, the dma-buf and, by a *leg* each, the devices
+ *   behind the file: one, or several paths to the same data, which come and go.
+ *   It is what an iov_iter and a bio point to.
+ *   A *context* is the attachment of a dma-buf to a device. There is one for all
+ *   registrations of that pair, whoever made them and through whichever file.
+ *   A *map* is one generation of a context's DMA mapping. A context has at most
+ *   one; it is made at registration, taken away by the exporter (invalidation),
+ *   and made anew for the next request.
  *
  * States of a context
  *
- *   mapped   ->map set       bios take references on the map
- *   unmapped ->map NULL      the next request that may sleep makes a map
- *   revoked  ->revoked set   for good: the device is gone; I/O gets -ENODEV
+ *   mapped   ->map set       drivers take references on the map
+ *   unmapped ->map NULL      a request ends with BLK_STS_NOMAP, is put aside, has
+ *                            a map made where it may sleep, and is issued again
  *
  *   mapped -> unmapped   exporter calls invalidate_mappings
- *   unmapped -> mapped   dma_buf_io_make_map()
- *   either -> revoked    dma_buf_io_revoke_dev()
+ *   unmapped -> mapped   dma_buf_io_make_maps(), registration
  *
  * Lifetime of a map
  *
- *   A file takes a reference as the last thing before it submits a bio, and the
- *   end of the bio drops it, in whatever context the device completes. All that
- *   a request goes through before (permission, time stamps, the page cache) and
- *   after (task work, a poller) is without: no exporter waits for user space to
- *   be scheduled or to answer, nor for a file system. A request that is put
- *   aside (for a worker, for a retry) holds no reference.
+ *   A driver takes a reference when it makes a command, as the last thing before
+ *   the device gets it, and drops it when the device is done with the memory: in
+ *   whatever context that is, completion, poll or cancelling, and before the
+ *   request goes anywhere else. A request that waits, for a tag, in a plug, for a
+ *   cgroup's budget, for a frozen or quiesced queue, for a reset, to be tried
+ *   again, holds nothing. So who waits for a map to be drained waits for the
+ *   device, and for nothing else.
  *
  *   Teardown runs under the reservation lock: unpublish the map, kill its
- *   reference count (of all registrations of the dma-buf, so that they share
- *   the grace period), wait for it to drain, unmap. Nothing is deferred: when
+ *   reference count, wait for it to drain, unmap. Nothing is deferred: when
  *   invalidate_mappings returns, no DMA is going on and the exporter's mapping
  *   has been returned. Hence there is no fence, no worker, and no second
  *   generation beside the one that dies.
@@ -46,47 +49,63 @@
  *
  * What the wait for draining is bounded by
  *
- *   Who holds a reference is with the block layer or the device. It needs
- *   neither the reservation lock nor a lock of the submitter to complete, nor
- *   the submitter itself, as the wait polls for polled requests; and it
- *   allocates no memory by direct reclaim, which might wait for the exporter.
- *   With the device, its own timeout handling ends it (NVMe: I/O timeout, abort
- *   timeout, controller reset, each 30 seconds by default). Before that it may
- *   wait for what holds up any I/O: a tag, a cgroup's io.max, a frozen queue.
+ *   The driver's own timeout handling (NVMe: I/O timeout, abort timeout, then the
+ *   controller is disabled and all that it had is cancelled; 30 seconds each by
+ *   default). Completing a command needs neither the reservation lock, nor memory,
+ *   nor the submitter, as the wait polls for polled commands. A reset that follows
+ *   may take and allocate what it likes: it cancels before.
  *
- *   So the wait is one for I/O, and an exporter's shrinker must not enter it
- *   from reclaim without __GFP_IO: who freezes a queue allocates that way.
+ * Lifetime of a context
+ *
+ *   Legs hold references. The last to go gives the context up: unmap, detach. No
+ *   command can look for the map then, as each comes by a leg. If somebody has the
+ *   reservation lock, perhaps an exporter that waits for another device, a worker
+ *   does it, so that nobody who unregisters or exits waits for an exporter; whoever
+ *   registers meanwhile makes a context of its own. A leg comes off when its
+ *   registration goes, or before, when the namespace or the device does; a device
+ *   waits for its contexts to go, wherever they are.
  *
  * Lock order
  *
- *   submitter's locks (uring_lock) -> dma_buf_io_dev.lock -> reservation lock
- *	-> direct reclaim -> draining
+ *   submitter's locks (uring_lock) -> reservation lock -> direct reclaim
+ *	-> draining
+ *   dma_buf_io_lock is innermost.
  *
  *   The invalidation callback is entered with the reservation lock and takes no
- *   other. It may come out of direct reclaim, from an exporter's shrinker. So
- *   who holds a reference on a map must neither take one of these locks nor
- *   enter reclaim. dma_buf_io_lockdep() tells lockdep at boot, and
- *   dma_buf_io_begin_hold() when a task holds a reference.
- *
- *   dma_buf_io_dev.lock is for all users of a device, so only revocation waits
- *   for exporters under it: one may keep its lock for as long as it likes.
+ *   other. It may come out of direct reclaim, from an exporter's shrinker.
+ *   dma_buf_io_lockdep() tells lockdep at boot. That no holder of a reference
+ *   takes any of these is for the RCU section to see to in which it is taken, and
+ *   for the contexts in which devices complete.
  */
+#define pr_fmt(fmt) "dma-buf-io: " fmt
+
 #include <linux/device.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-buf-io.h>
+#include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/iommu.h>
+#include <linux/iommu-dma.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
+
+/*
+ * Which contexts a device has, which legs a context, and that the device is not
+ * gone. Nothing of an exporter is waited for under it.
+ */
+static DEFINE_MUTEX(dma_buf_io_lock);
 
 #ifdef CONFIG_LOCKDEP
-struct lockdep_map dma_buf_io_drain_map =
+static struct lockdep_map dma_buf_io_drain_map =
 	STATIC_LOCKDEP_MAP_INIT("dma_buf_io_drain", &dma_buf_io_drain_map);
 
 /* In place of the wait for draining. */
@@ -109,30 +128,102 @@ static void dma_buf_io_map_drained(struct percpu_ref *refs)
 	complete(&map->drained);
 }
 
-/* The exporter may be wrong or worse: believe nothing of what it returns. */
-static int dma_buf_io_check_sgt(struct sg_table *sgt, size_t size)
+/* The domain that translates what @dev accesses, or NULL if none does. */
+static struct iommu_domain *dma_buf_io_domain(struct device *dev)
 {
+#ifdef CONFIG_IOMMU_API
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+		return domain;
+#endif
+	return NULL;
+}
+
+/* Where @dev gets to when it accesses @addr; 0 if @domain does not know. */
+static phys_addr_t dma_buf_io_phys(struct device *dev,
+				   struct iommu_domain *domain, dma_addr_t addr)
+{
+	return domain ? iommu_iova_to_phys(domain, addr) :
+			dma_to_phys(dev, addr);
+}
+
+/*
+ * DMA operations of an architecture or of Xen that synchronize although the
+ * device sees what is in caches: they copy, and do not tell what.
+ */
+static bool dma_buf_io_may_bounce(struct device *dev)
+{
+	const struct dma_map_ops *ops = get_dma_ops(dev);
+
+	return ops && !use_dma_iommu(dev) && dev_is_dma_coherent(dev) &&
+	       ops->sync_sg_for_cpu;
+}
+
+/* A segment is bounced as a whole or not at all. */
+static bool dma_buf_io_bounced(struct device *dev, struct iommu_domain *domain,
+			       struct scatterlist *sg)
+{
+	return swiotlb_find_pool(dev, dma_buf_io_phys(dev, domain,
+						      sg_dma_address(sg)));
+}
+
+/*
+ * Whether the device gets anywhere with both ends of a segment. Asked with bytes
+ * that do not start a page: there is a page at 0.
+ */
+static bool dma_buf_io_translated(struct device *dev,
+				  struct iommu_domain *domain,
+				  struct scatterlist *sg)
+{
+	dma_addr_t last = sg_dma_address(sg) + sg_dma_len(sg) - 1;
+	dma_addr_t first = min(sg_dma_address(sg) | ~PAGE_MASK, last);
+
+	return dma_buf_io_phys(dev, domain, first) &&
+	       dma_buf_io_phys(dev, domain, last);
+}
+
+/*
+ * The exporter may be wrong or worse: believe nothing of what it returns.
+ *
+ * With addresses that the device's IOMMU does not translate I/O would report
+ * success, and the data go nowhere. Bounced memory cannot be shared: whoever
+ * synchronizes all of the buffer for the CPU, as DMA_BUF_IOCTL_SYNC does, copies
+ * old bytes over what the device has just written to the memory itself.
+ */
+static int dma_buf_io_check_sgt(struct device *dev, struct dma_buf *dmabuf,
+				struct sg_table *sgt)
+{
+	struct iommu_domain *domain = dma_buf_io_domain(dev);
 	struct scatterlist *sg;
 	u64 total = 0;
 	unsigned int i;
 
-	for_each_sgtable_dma_sg(sgt, sg, i)
-		if (check_add_overflow(total, (u64)sg_dma_len(sg), &total))
+	if (dma_buf_io_may_bounce(dev))
+		return -EOPNOTSUPP;
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (!sg_dma_len(sg) ||
+		    check_add_overflow(total, (u64)sg_dma_len(sg), &total))
 			return -EINVAL;
-	return total == size ? 0 : -EINVAL;
-}
+		cond_resched();
 
-static void dma_buf_io_fill_bvecs(struct dma_buf_io_map *map, size_t size)
-{
-	struct bio_vec *bv;
-
-	for (bv = map->bvecs; size; bv++) {
-		unsigned int len = min_t(size_t, size,
-					 1UL << DMA_BUF_IO_BVEC_SHIFT);
-
-		bvec_set_page(bv, NULL, len, 0);
-		size -= len;
+		/* from one device to another, past IOMMU and bounce buffers */
+		if (sg_dma_is_bus_address(sg)) {
+			/* not offered then, and not to be synchronized */
+			if (!dev_is_dma_coherent(dev))
+				return -EOPNOTSUPP;
+			continue;
+		}
+		if (domain && !dma_buf_io_translated(dev, domain, sg)) {
+			pr_warn_ratelimited("exporter %s has not mapped %pad for %s\n",
+					    dmabuf->exp_name,
+					    &sg_dma_address(sg), dev_name(dev));
+			return -EINVAL;
+		}
+		if (dma_buf_io_bounced(dev, domain, sg))
+			return -EOPNOTSUPP;
 	}
+	return total == dmabuf->size ? 0 : -EINVAL;
 }
 
 /*
@@ -146,8 +237,84 @@ static int dma_buf_io_errno(int err)
 	return err == -ERESTARTSYS ? -EINTR : -EIO;
 }
 
-/* The live map, made if there is none. */
-static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
+/* From now on no command finds the map or gets a reference on it. */
+static void dma_buf_io_kill(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_buf_io_map *map;
+
+	map = rcu_replace_pointer(ctx->map, NULL,
+				  dma_resv_held(ctx->dmabuf->resv));
+	if (!map)
+		return;
+	percpu_ref_kill(&map->refs);
+	ctx->dying = map;
+}
+
+/* It takes longer than a driver that works should need. */
+static void dma_buf_io_complain(struct dma_buf_io_ctx *ctx,
+				struct dma_buf_io_map *map)
+{
+	dev_warn(ctx->dev->dev,
+		 "exporter %s has waited %u s for its dma-buf, and %ld commands are not done\n",
+		 ctx->dmabuf->exp_name,
+		 jiffies_to_msecs(ctx->dev->patience) / 1000,
+		 atomic_long_read(&map->refs.data->count));
+}
+
+static void dma_buf_io_drain(struct dma_buf_io_ctx *ctx,
+			     struct dma_buf_io_map *map)
+{
+	struct dma_buf_io_dev *dev = ctx->dev;
+	unsigned long step = dev->ops->poll ? 1 : dev->patience;
+	unsigned long complain = jiffies + dev->patience;
+	bool complained = false;
+
+	dma_buf_io_might_drain();
+	while (!wait_for_completion_timeout(&map->drained, step)) {
+		if (dev->ops->poll)
+			dev->ops->poll(dev);
+		if (!complained && time_after_eq(jiffies, complain)) {
+			dma_buf_io_complain(ctx, map);
+			complained = true;
+		}
+	}
+}
+
+/*
+ * Take the map away, after which no DMA is going on. @idle says that nobody can
+ * hold a reference or be about to take one, so that nothing need be waited for.
+ */
+static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
+{
+	struct dma_resv *resv = ctx->dmabuf->resv;
+	struct dma_buf_io_map *map;
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(resv);
+	might_sleep();
+
+	/* an invalidation has killed it and comes for it next */
+	if (idle && !ctx->dying) {
+		map = rcu_replace_pointer(ctx->map, NULL, dma_resv_held(resv));
+		if (!map)
+			return;
+	} else {
+		dma_buf_io_kill(ctx);
+		map = ctx->dying;
+		if (!map)
+			return;
+		ctx->dying = NULL;
+		dma_buf_io_drain(ctx, map);
+	}
+	percpu_ref_exit(&map->refs);
+
+	sgt = map->sgt;
+	ctx->dev->ops->unmap(ctx->dev, map);
+	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+}
+
+/* Make the map if there is none. */
+static int dma_buf_io_map(struct dma_buf_io_ctx *ctx)
 {
 	struct dma_resv *resv = ctx->dmabuf->resv;
 	struct dma_buf_io_dev *dev = ctx->dev;
@@ -157,18 +324,15 @@ static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
 
 	dma_resv_assert_held(resv);
 
-	if (ctx->revoked)
-		return ERR_PTR(-ENODEV);
-	map = rcu_dereference_protected(ctx->map, dma_resv_held(resv));
-	if (map)
-		return map;
-	/* killed by an invalidation that never came to this registration */
+	if (rcu_access_pointer(ctx->map))
+		return 0;
+	/* killed by an invalidation that never came to this attachment */
 	if (WARN_ON_ONCE(ctx->dying))
-		return ERR_PTR(-EBUSY);
+		return -EBUSY;
 
 	sgt = dma_buf_map_attachment(ctx->attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt))
-		return ERR_CAST(sgt);
+		return PTR_ERR(sgt);
 
 	/*
 	 * Dynamic importers obey write fences (struct dma_buf, ->resv), those of
@@ -180,7 +344,7 @@ static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
 	if (ret < 0)
 		goto err_unmap_attachment;
 
-	ret = dma_buf_io_check_sgt(sgt, ctx->dmabuf->size);
+	ret = dma_buf_io_check_sgt(dev->dev, ctx->dmabuf, sgt);
 	if (ret)
 		goto err_unmap_attachment;
 
@@ -196,73 +360,14 @@ static struct dma_buf_io_map *dma_buf_io_ctx_map(struct dma_buf_io_ctx *ctx)
 		goto err_unmap;
 	init_completion(&map->drained);
 	map->sgt = sgt;
-	dma_buf_io_fill_bvecs(map, ctx->dmabuf->size);
 	rcu_assign_pointer(ctx->map, map);
-	return map;
+	return 0;
 
 err_unmap:
 	dev->ops->unmap(dev, map);
 err_unmap_attachment:
 	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
-	return ERR_PTR(ret);
-}
-
-/* From now on no request finds the map or gets a reference on it. */
-static void dma_buf_io_kill(struct dma_buf_io_ctx *ctx)
-{
-	struct dma_buf_io_map *map;
-
-	map = rcu_replace_pointer(ctx->map, NULL,
-				  dma_resv_held(ctx->dmabuf->resv));
-	if (!map)
-		return;
-	percpu_ref_kill(&map->refs);
-	ctx->dying = map;
-}
-
-static void dma_buf_io_drain(struct dma_buf_io_dev *dev,
-			     struct dma_buf_io_map *map)
-{
-	dma_buf_io_might_drain();
-	if (!dev->ops->poll) {
-		wait_for_completion(&map->drained);
-		return;
-	}
-	while (!wait_for_completion_timeout(&map->drained, 1))
-		dev->ops->poll(dev);
-}
-
-/*
- * Take the map away, after which no DMA is going on. @idle says that no request
- * can hold a reference or be about to take one, so that nothing need be waited
- * for; what revocation has killed is left to it.
- */
-static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
-{
-	struct dma_resv *resv = ctx->dmabuf->resv;
-	struct dma_buf_io_map *map;
-	struct sg_table *sgt;
-
-	dma_resv_assert_held(resv);
-	might_sleep();
-
-	if (idle) {
-		map = rcu_replace_pointer(ctx->map, NULL, dma_resv_held(resv));
-	} else {
-		dma_buf_io_kill(ctx);
-		map = ctx->dying;
-		ctx->dying = NULL;
-	}
-	if (!map)
-		return;
-
-	if (!idle)
-		dma_buf_io_drain(ctx->dev, map);
-	percpu_ref_exit(&map->refs);
-
-	sgt = map->sgt;
-	ctx->dev->ops->unmap(ctx->dev, map);
-	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+	return ret;
 }
 
 static void dma_buf_io_invalidate(struct dma_buf_attachment *attach);
@@ -280,11 +385,19 @@ static const struct dma_buf_attach_ops dma_buf_io_attach_p2p_ops = {
 	.invalidate_mappings	= dma_buf_io_invalidate,
 };
 
+static struct dma_buf_io_ctx *
+dma_buf_io_attach_to_ctx(const struct dma_buf_attachment *attach)
+{
+	if (attach->importer_ops != &dma_buf_io_attach_ops &&
+	    attach->importer_ops != &dma_buf_io_attach_p2p_ops)
+		return NULL;
+	return attach->importer_priv;
+}
+
 /*
  * dma_buf_invalidate_mappings(), which is all that calls this, does so for each
  * attachment in one hold of the lock. The first call kills the maps of all
- * registrations, so that one grace period and one wait for the device serve
- * them all: anybody may register a dma-buf a great many times.
+ * devices, so that one grace period serves them all.
  */
 static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
 {
@@ -293,21 +406,16 @@ static void dma_buf_io_invalidate(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	if (rcu_access_pointer(ctx->map))
-		list_for_each_entry(other, &attach->dmabuf->attachments, node)
-			if (other->importer_ops == &dma_buf_io_attach_ops ||
-			    other->importer_ops == &dma_buf_io_attach_p2p_ops)
-				dma_buf_io_kill(other->importer_priv);
-	dma_buf_io_unmap(ctx, false);
-}
+	if (rcu_access_pointer(ctx->map)) {
+		list_for_each_entry(other, &attach->dmabuf->attachments, node) {
+			struct dma_buf_io_ctx *ours =
+				dma_buf_io_attach_to_ctx(other);
 
-/* Take the map away for good. */
-static void dma_buf_io_revoke(struct dma_buf_io_ctx *ctx, bool idle)
-{
-	dma_resv_lock(ctx->dmabuf->resv, NULL);
-	dma_buf_io_unmap(ctx, idle);
-	WRITE_ONCE(ctx->revoked, true);
-	dma_resv_unlock(ctx->dmabuf->resv);
+			if (ours)
+				dma_buf_io_kill(ours);
+		}
+	}
+	dma_buf_io_unmap(ctx, false);
 }
 
 /**
@@ -315,70 +423,110 @@ static void dma_buf_io_revoke(struct dma_buf_io_ctx *ctx, bool idle)
  * @dev: embedded in the driver's structure
  * @dma_dev: the device that does the DMA
  * @ops: the driver's
+ * @patience: see &struct dma_buf_io_dev
  *
  * Undo with dma_buf_io_revoke_dev() before the driver lets go of @dma_dev.
  */
 void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
-			 const struct dma_buf_io_dev_ops *ops)
+			 const struct dma_buf_io_dev_ops *ops,
+			 unsigned long patience)
 {
 	dev->dev = dma_dev;
 	dev->ops = ops;
-	mutex_init(&dev->lock);
+	dev->patience = patience;
 	INIT_LIST_HEAD(&dev->ctxs);
+	INIT_LIST_HEAD(&dev->refused);
+	init_waitqueue_head(&dev->idle);
 	dev->gone = false;
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_io_init_dev, "DMA_BUF");
 
-/**
- * dma_buf_io_revoke_dev - revoke all contexts of a device for good
- * @dev: the device, which is going away
- *
- * Contexts stay registered but have no attachment any more; I/O to them fails
- * with -ENODEV, and attaching a new one does too.
- *
- * Context: may sleep; the driver must have ended all requests.
+/*
+ * The context of a dma-buf and a device, if there is one that is not about to go;
+ * a reference on it. The oldest, so that of two tasks that have made one each
+ * both choose the same.
  */
-void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev)
+static struct dma_buf_io_ctx *dma_buf_io_find_ctx(struct dma_buf *dmabuf,
+						  struct dma_buf_io_dev *dev)
 {
-	struct dma_buf_io_ctx *ctx;
+	struct dma_buf_attachment *attach;
 
-	mutex_lock(&dev->lock);
-	dev->gone = true;
-	/* first all, so that they share a grace period */
-	list_for_each_entry(ctx, &dev->ctxs, node) {
-		dma_resv_lock(ctx->dmabuf->resv, NULL);
-		WRITE_ONCE(ctx->revoked, true);
-		dma_buf_io_kill(ctx);
-		dma_resv_unlock(ctx->dmabuf->resv);
+	dma_resv_assert_held(dmabuf->resv);
+
+	list_for_each_entry_reverse(attach, &dmabuf->attachments, node) {
+		struct dma_buf_io_ctx *ctx = dma_buf_io_attach_to_ctx(attach);
+
+		/* without ->attach the maker, or revocation, is at work on it */
+		if (ctx && ctx->dev == dev && ctx->attach &&
+		    refcount_inc_not_zero(&ctx->refs))
+			return ctx;
 	}
-	list_for_each_entry(ctx, &dev->ctxs, node) {
-		if (!ctx->attach)
-			continue;
-		dma_buf_io_revoke(ctx, false);
-		dma_buf_detach(ctx->dmabuf, ctx->attach);
-		ctx->attach = NULL;
-	}
-	mutex_unlock(&dev->lock);
+	return NULL;
 }
-EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke_dev, "DMA_BUF");
 
-/**
- * dma_buf_io_attach - attach a dma-buf to a device
- * @dev: the device
- * @dmabuf: the dma-buf; the context takes its own reference
- *
- * To be called from a driver's implementation of
- * &file_operations.register_dmabuf or what leads there.
- *
- * Context: may sleep.
- * Return: a context to be returned to dma_buf_io_register(), or an ERR_PTR:
- * -ENODEV when the device is gone, -ENOMEM, or what the exporter says.
- */
-struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
-					 struct dma_buf *dmabuf)
+/* Without references; nobody finds it any more. */
+static void dma_buf_io_free_ctx(struct dma_buf_io_ctx *ctx)
 {
+	struct dma_buf_io_dev *dev = ctx->dev;
+
+	if (ctx->attach)
+		dma_buf_detach(ctx->dmabuf, ctx->attach);
+	dma_buf_put(ctx->dmabuf);
+
+	mutex_lock(&dma_buf_io_lock);
+	list_del(&ctx->node);
+	if (list_empty(&dev->ctxs))
+		wake_up_all(&dev->idle);
+	mutex_unlock(&dma_buf_io_lock);
+	kfree_rcu(ctx, rcu);
+}
+
+static void dma_buf_io_give_up(struct dma_buf_io_ctx *ctx)
+{
+	dma_resv_lock(ctx->dmabuf->resv, NULL);
+	dma_buf_io_unmap(ctx, true);
+	dma_resv_unlock(ctx->dmabuf->resv);
+	dma_buf_io_free_ctx(ctx);
+}
+
+/* The same, unless somebody has the lock, and may keep it. */
+static bool dma_buf_io_try_give_up(struct dma_buf_io_ctx *ctx)
+{
+	struct dma_resv *resv = ctx->dmabuf->resv;
+
+	if (!dma_resv_trylock(resv))
+		return false;
+	dma_buf_io_unmap(ctx, true);
+	dma_resv_unlock(resv);
+	/* to detach takes it, too, and who waited for it has it now */
+	if (dma_resv_is_locked(resv))
+		return false;
+	dma_buf_io_free_ctx(ctx);
+	return true;
+}
+
+static void dma_buf_io_teardown(struct work_struct *work)
+{
+	dma_buf_io_give_up(container_of(work, struct dma_buf_io_ctx, teardown));
+}
+
+/* @wait: the caller waits for whoever has the reservation lock */
+static void dma_buf_io_put_ctx(struct dma_buf_io_ctx *ctx, bool wait)
+{
+	if (!refcount_dec_and_test(&ctx->refs))
+		return;
+	if (wait)
+		dma_buf_io_give_up(ctx);
+	else if (!dma_buf_io_try_give_up(ctx))
+		queue_work(system_dfl_long_wq, &ctx->teardown);
+}
+
+/* A new context, which others may find and use from now on, or an ERR_PTR. */
+static struct dma_buf_io_ctx *dma_buf_io_make_ctx(struct dma_buf *dmabuf,
+						  struct dma_buf_io_dev *dev)
+{
+	struct dma_buf_attachment *attach;
 	struct dma_buf_io_ctx *ctx;
-	bool gone;
 	int ret;
 
 	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
@@ -386,146 +534,518 @@ struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
 		return ERR_PTR(-ENOMEM);
 	ctx->dev = dev;
 	ctx->dmabuf = dmabuf;
+	refcount_set(&ctx->refs, 1);
+	INIT_LIST_HEAD(&ctx->legs);
+	INIT_WORK(&ctx->teardown, dma_buf_io_teardown);
 
-	ctx->attach = dma_buf_dynamic_attach(dmabuf, dev->dev,
-					     dev_is_dma_coherent(dev->dev) ?
-					     &dma_buf_io_attach_p2p_ops :
-					     &dma_buf_io_attach_ops, ctx);
-	if (IS_ERR(ctx->attach)) {
-		ret = dma_buf_io_errno(PTR_ERR(ctx->attach));
-		goto err_free;
+	/* from here on the device waits for the context to go */
+	mutex_lock(&dma_buf_io_lock);
+	if (dev->gone) {
+		mutex_unlock(&dma_buf_io_lock);
+		kfree(ctx);
+		return ERR_PTR(-ENODEV);
 	}
-
-	mutex_lock(&dev->lock);
-	gone = dev->gone;
-	if (!gone)
-		list_add_tail(&ctx->node, &dev->ctxs);
-	mutex_unlock(&dev->lock);
-	if (gone) {
-		ret = -ENODEV;
-		goto err_detach;
-	}
+	list_add_tail(&ctx->node, &dev->ctxs);
+	mutex_unlock(&dma_buf_io_lock);
 	get_dma_buf(dmabuf);
+
+	attach = dma_buf_dynamic_attach(dmabuf, dev->dev,
+					dev_is_dma_coherent(dev->dev) ?
+					&dma_buf_io_attach_p2p_ops :
+					&dma_buf_io_attach_ops, ctx);
+	if (IS_ERR(attach)) {
+		ret = PTR_ERR(attach);
+		goto err_put;
+	}
+
+	ret = dma_resv_lock_interruptible(dmabuf->resv, NULL);
+	if (ret) {
+		dma_buf_detach(dmabuf, attach);
+		goto err_put;
+	}
+	ctx->attach = attach;
+	dma_resv_unlock(dmabuf->resv);
 	return ctx;
 
-err_detach:
-	dma_buf_detach(dmabuf, ctx->attach);
-err_free:
-	kfree(ctx);
+err_put:
+	dma_buf_io_put_ctx(ctx, false);
 	return ERR_PTR(ret);
+}
+
+static struct dma_buf_io_ctx *dma_buf_io_lookup_ctx(struct dma_buf *dmabuf,
+						    struct dma_buf_io_dev *dev)
+{
+	struct dma_buf_io_ctx *ctx;
+	int ret;
+
+	ret = dma_resv_lock_interruptible(dmabuf->resv, NULL);
+	if (ret)
+		return ERR_PTR(ret);
+	ctx = dma_buf_io_find_ctx(dmabuf, dev);
+	dma_resv_unlock(dmabuf->resv);
+	return ctx;
+}
+
+static struct dma_buf_io_ctx *dma_buf_io_get_ctx(struct dma_buf *dmabuf,
+						 struct dma_buf_io_dev *dev)
+{
+	struct dma_buf_io_ctx *ctx, *first;
+
+	ctx = dma_buf_io_lookup_ctx(dmabuf, dev);
+	if (ctx)
+		return ctx;
+
+	ctx = dma_buf_io_make_ctx(dmabuf, dev);
+	if (IS_ERR(ctx))
+		return ctx;
+
+	/* somebody else may have been first; then ours goes */
+	first = dma_buf_io_lookup_ctx(dmabuf, dev);
+	dma_buf_io_put_ctx(ctx, false);
+	return first ?: ERR_PTR(-ENODEV);
+}
+
+/* The leg of a device, be it attached or refused; NULL if there is none. */
+static struct dma_buf_io_leg *dma_buf_io_leg_of(struct dma_buf_io *io,
+						const struct dma_buf_io_dev *dev)
+{
+	const struct dma_buf_io_ctx *ctx;
+	struct dma_buf_io_leg *leg;
+
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
+		ctx = rcu_dereference_check(leg->ctx,
+					    lockdep_is_held(&dma_buf_io_lock));
+		if ((ctx && ctx->dev == dev) || READ_ONCE(leg->refused) == dev)
+			return leg;
+	}
+	return NULL;
+}
+
+/**
+ * dma_buf_io_state - ask whether a device can be used for a registration
+ * @io: the registration
+ * @dev: the device
+ *
+ * Context: any; may have changed by when this returns.
+ * Return: the state.
+ */
+enum dma_buf_io_state dma_buf_io_state(struct dma_buf_io *io,
+				       const struct dma_buf_io_dev *dev)
+{
+	const struct dma_buf_io_leg *leg;
+
+	guard(rcu)();
+	leg = dma_buf_io_leg_of(io, dev);
+	if (!leg)
+		return DMA_BUF_IO_UNKNOWN;
+	if (READ_ONCE(leg->avoid)) {
+		if (READ_ONCE(leg->for_good))
+			return DMA_BUF_IO_REFUSED;
+		if (time_before(jiffies, READ_ONCE(leg->retry)))
+			return DMA_BUF_IO_AVOID;
+	}
+	return READ_ONCE(leg->refused) ? DMA_BUF_IO_UNKNOWN :
+					 DMA_BUF_IO_ATTACHED;
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_state, "DMA_BUF");
+
+/* A leg that is free. One that was made stays, as there are readers. */
+static struct dma_buf_io_leg *dma_buf_io_free_leg(struct dma_buf_io *io)
+{
+	struct dma_buf_io_leg *leg = &io->leg, *more;
+
+	lockdep_assert_held(&dma_buf_io_lock);
+	while (rcu_access_pointer(leg->ctx) || leg->refused) {
+		if (!io->attach_paths)
+			return NULL;
+		if (!leg->next) {
+			more = kzalloc_obj(*more, GFP_NOWAIT | __GFP_ACCOUNT);
+			if (!more)
+				return NULL;
+			/* pairs with dma_buf_io_next_leg() */
+			smp_store_release(&leg->next, more);
+		}
+		leg = leg->next;
+	}
+	return leg;
+}
+
+/* Do not choose a device for a while; never again if it cannot work at all. */
+static void dma_buf_io_avoid_leg(struct dma_buf_io_leg *leg, int err)
+{
+	WRITE_ONCE(leg->retry, jiffies + HZ);
+	WRITE_ONCE(leg->for_good, err == -EINVAL || err == -EOPNOTSUPP);
+	WRITE_ONCE(leg->avoid, true);
+}
+
+/* A device could not be attached by @err: remember, until it or @owner is gone. */
+static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
+			      const void *owner, int err)
+{
+	struct dma_buf_io_leg *leg;
+
+	guard(mutex)(&dma_buf_io_lock);
+	if (!io->attach_paths || dev->gone)
+		return;
+	leg = dma_buf_io_leg_of(io, dev);
+	if (!leg) {
+		leg = dma_buf_io_free_leg(io);
+		if (!leg)
+			return;
+		leg->owner = owner;
+		list_add(&leg->node, &dev->refused);
+		dma_buf_io_avoid_leg(leg, err);
+		WRITE_ONCE(leg->refused, dev);
+	} else if (leg->refused) {
+		dma_buf_io_avoid_leg(leg, err);
+	}
+}
+
+static bool dma_buf_io_is_attached(struct dma_buf_io *io,
+				   const struct dma_buf_io_dev *dev)
+{
+	const struct dma_buf_io_leg *leg;
+
+	guard(rcu)();
+	leg = dma_buf_io_leg_of(io, dev);
+	return leg && !READ_ONCE(leg->refused);
+}
+
+/* Whoever gets the context has its reference, too. */
+static struct dma_buf_io_ctx *dma_buf_io_take_off(struct dma_buf_io_leg *leg)
+{
+	struct dma_buf_io_ctx *ctx;
+
+	lockdep_assert_held(&dma_buf_io_lock);
+	ctx = rcu_replace_pointer(leg->ctx, NULL,
+				  lockdep_is_held(&dma_buf_io_lock));
+	if (ctx || leg->refused)
+		list_del(&leg->node);
+	WRITE_ONCE(leg->refused, NULL);
+	return ctx;
+}
+
+/* Takes over the caller's reference on @ctx, if it returns 0. */
+static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
+			      const void *owner)
+{
+	struct dma_buf_io_leg *leg;
+
+	guard(mutex)(&dma_buf_io_lock);
+	if (ctx->dev->gone)
+		return -ENODEV;
+	leg = dma_buf_io_leg_of(io, ctx->dev);
+	if (leg && !leg->refused)
+		return -EEXIST;
+	if (leg)
+		dma_buf_io_take_off(leg);
+	else
+		leg = dma_buf_io_free_leg(io);
+	if (!leg)
+		return io->attach_paths ? -ENOMEM : -EOPNOTSUPP;
+	leg->owner = owner;
+	WRITE_ONCE(leg->avoid, false);
+	list_add(&leg->node, &ctx->legs);
+	rcu_assign_pointer(leg->ctx, ctx);
+	return 0;
+}
+
+/**
+ * dma_buf_io_attach - name a device behind a registration
+ * @io: the registration
+ * @dev: the device
+ * @owner: what of the device the file is for, to be named to
+ *	dma_buf_io_revoke() when it goes
+ *
+ * To be called from a driver's implementation of
+ * &file_operations.register_dmabuf or what leads there, and from
+ * &dma_buf_io.attach_paths.
+ *
+ * Context: may sleep; takes the reservation lock of the dma-buf.
+ * Return: 0, also if it is attached; -ENODEV when the device is gone, -ENOMEM,
+ * -EINTR, -EOPNOTSUPP for a second device of a file that has no paths or one that
+ * has refused before, or what the exporter says.
+ */
+int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
+		      const void *owner)
+{
+	struct dma_buf_io_ctx *ctx;
+	int ret;
+
+	if (dma_buf_io_state(io, dev) == DMA_BUF_IO_REFUSED)
+		return -EOPNOTSUPP;
+	if (dma_buf_io_is_attached(io, dev))
+		return 0;
+
+	ctx = dma_buf_io_get_ctx(io->dmabuf, dev);
+	if (IS_ERR(ctx)) {
+		ret = dma_buf_io_errno(PTR_ERR(ctx));
+		if (ret != -EINTR)
+			dma_buf_io_refuse(io, dev, owner, ret);
+		return ret;
+	}
+
+	ret = dma_buf_io_add_leg(io, ctx, owner);
+	/* -EEXIST: somebody else was first */
+	if (ret)
+		dma_buf_io_put_ctx(ctx, false);
+	return ret == -EEXIST ? 0 : ret;
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_io_attach, "DMA_BUF");
 
+/* Take off a leg of the device; its context, or NULL if there is none. */
+static struct dma_buf_io_ctx *dma_buf_io_take_any(struct dma_buf_io_dev *dev,
+						  const void *owner)
+{
+	struct dma_buf_io_leg *leg, *next;
+	struct dma_buf_io_ctx *ctx;
+
+	guard(mutex)(&dma_buf_io_lock);
+	list_for_each_entry_safe(leg, next, &dev->refused, node)
+		if (!owner || leg->owner == owner)
+			dma_buf_io_take_off(leg);
+	list_for_each_entry(ctx, &dev->ctxs, node) {
+		list_for_each_entry(leg, &ctx->legs, node) {
+			if (owner && leg->owner != owner)
+				continue;
+			/* go on here next time */
+			list_rotate_to_front(&ctx->node, &dev->ctxs);
+			return dma_buf_io_take_off(leg);
+		}
+	}
+	return NULL;
+}
+
 /**
- * dma_buf_io_register - register a dma-buf for I/O through a file
- * @file: the file; the context takes its own reference
- * @dmabuf: the dma-buf; the context takes its own reference
+ * dma_buf_io_revoke - what registrations were made for is gone, the device not
+ * @dev: the device
+ * @owner: as given to dma_buf_io_attach(), or NULL for all
  *
- * The first map is made right away, so that a buffer which the device cannot
- * use is refused here and not by the first request.
+ * I/O by these registrations fails with -ENODEV from now on. Mappings that no
+ * other registration uses are returned.
  *
- * Context: may sleep; takes the reservation lock of @dmabuf.
- * Return: the context, to be undone by dma_buf_io_unregister(), or an ERR_PTR:
- * -EOPNOTSUPP when the file cannot do this, -EINVAL when the mapping does not
- * fit the dma-buf's size or the device, -ENODEV, -ENOMEM, -EINTR, or what the
- * exporter says.
+ * Context: may sleep, and waits for exporters; all requests of @owner must have
+ * ended, and no new ones may come.
  */
-struct dma_buf_io_ctx *dma_buf_io_register(struct file *file,
-					   struct dma_buf *dmabuf)
+void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner)
 {
 	struct dma_buf_io_ctx *ctx;
-	struct dma_buf_io_map *map;
+
+	while ((ctx = dma_buf_io_take_any(dev, owner)))
+		dma_buf_io_put_ctx(ctx, true);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke, "DMA_BUF");
+
+/**
+ * dma_buf_io_revoke_dev - the device is going away
+ * @dev: the device
+ *
+ * Registrations stay but are good for nothing; attaching fails with -ENODEV. When
+ * this returns nothing is left of the device's mappings and attachments.
+ *
+ * Context: may sleep, and waits for exporters; the driver must have ended all
+ * requests.
+ */
+void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev)
+{
+	mutex_lock(&dma_buf_io_lock);
+	dev->gone = true;
+	mutex_unlock(&dma_buf_io_lock);
+
+	dma_buf_io_revoke(dev, NULL);
+	/* what others are about to give up */
+	wait_event(dev->idle, list_empty_careful(&dev->ctxs));
+	/* and whoever woke us to be done with the list */
+	mutex_lock(&dma_buf_io_lock);
+	mutex_unlock(&dma_buf_io_lock);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke_dev, "DMA_BUF");
+
+/**
+ * dma_buf_io_register - register a dma-buf for I/O through a file
+ * @file: the file; the registration takes its own reference
+ * @dmabuf: the dma-buf; the registration takes its own reference
+ *
+ * The map is made right away, if no other registration has one, so that a buffer
+ * which the device cannot use is refused here and not by the first request.
+ *
+ * Context: may sleep; takes the reservation lock of @dmabuf, interruptibly.
+ * Return: the registration, to be undone by dma_buf_io_unregister(), or an
+ * ERR_PTR: -EOPNOTSUPP when the file cannot do this or the device not with this
+ * memory, -EINVAL when the mapping does not fit the dma-buf's size or the device,
+ * -ENODEV, -ENOMEM, -EINTR, or what the exporter says.
+ */
+struct dma_buf_io *dma_buf_io_register(struct file *file,
+				       struct dma_buf *dmabuf)
+{
+	size_t nr_bvecs, i;
+	struct dma_buf_io *io;
+	int ret;
 
 	might_sleep();
 
-	if (!file->f_op->register_dmabuf)
+	if (!file->f_op->register_dmabuf || !file->f_op->rw_dmabuf)
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!dmabuf->size)
 		return ERR_PTR(-EINVAL);
 
-	ctx = file->f_op->register_dmabuf(file, dmabuf);
-	if (IS_ERR(ctx))
-		return ctx;
-	ctx->file = get_file(file);
+	nr_bvecs = ((dmabuf->size - 1) >> DMA_BUF_IO_BVEC_SHIFT) + 1;
+	io = kvzalloc_flex(*io, bvecs, nr_bvecs,
+			   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!io)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < nr_bvecs; i++)
+		bvec_set_page(&io->bvecs[i], NULL, 1U << DMA_BUF_IO_BVEC_SHIFT,
+			      0);
+	io->file = get_file(file);
+	get_dma_buf(dmabuf);
+	io->dmabuf = dmabuf;
 
-	map = dma_buf_io_make_map(ctx);
-	if (IS_ERR(map)) {
-		dma_buf_io_unregister(ctx);
-		return ERR_CAST(map);
+	ret = file->f_op->register_dmabuf(file, io);
+	if (!ret)
+		ret = dma_buf_io_make_maps(io);
+	if (ret) {
+		dma_buf_io_unregister(io);
+		return ERR_PTR(ret);
 	}
-	dma_buf_io_put_map(map);
-	return ctx;
+	return io;
 }
 
 /**
  * dma_buf_io_unregister - end a registration
- * @ctx: the context; freed
+ * @io: the registration; freed
  *
- * Context: may sleep; takes the reservation lock of the dma-buf. No request may
- * use the context or be about to.
+ * The mapping goes with the last registration that uses it, and before this
+ * returns, unless somebody has the dma-buf's reservation lock: then soon.
+ *
+ * Context: may sleep, but waits for no exporter that keeps its lock. No request
+ * may use the registration or be about to.
  */
-void dma_buf_io_unregister(struct dma_buf_io_ctx *ctx)
+void dma_buf_io_unregister(struct dma_buf_io *io)
 {
-	struct dma_buf_io_dev *dev = ctx->dev;
+	struct dma_buf_io_leg *leg, *next;
+	struct dma_buf_io_ctx *ctx;
 
-	dma_buf_io_revoke(ctx, true);
-	mutex_lock(&dev->lock);
-	list_del(&ctx->node);
-	mutex_unlock(&dev->lock);
-	/* unless revocation of the device has */
-	if (ctx->attach)
-		dma_buf_detach(ctx->dmabuf, ctx->attach);
+	for (leg = &io->leg; leg; leg = next) {
+		mutex_lock(&dma_buf_io_lock);
+		ctx = dma_buf_io_take_off(leg);
+		mutex_unlock(&dma_buf_io_lock);
+		if (ctx)
+			dma_buf_io_put_ctx(ctx, false);
+		next = leg->next;
+		if (leg != &io->leg)
+			kfree(leg);
+	}
 
-	dma_buf_put(ctx->dmabuf);
-	/* last, as the file is what keeps the device's structures alive */
-	fput(ctx->file);
-	kfree(ctx);
+	dma_buf_put(io->dmabuf);
+	fput(io->file);
+	kvfree(io);
+}
+
+static int dma_buf_io_map_ctx(struct dma_buf_io_ctx *ctx)
+{
+	int ret;
+
+	ret = dma_resv_lock_interruptible(ctx->dmabuf->resv, NULL);
+	if (ret)
+		return ret;
+	ret = dma_buf_io_map(ctx);
+	dma_resv_unlock(ctx->dmabuf->resv);
+	return ret;
+}
+
+/* Returns 0, an error, or 1 if the leg is off. */
+static int dma_buf_io_map_leg(struct dma_buf_io_leg *leg)
+{
+	struct dma_buf_io_ctx *ctx;
+	int ret;
+
+	mutex_lock(&dma_buf_io_lock);
+	ctx = rcu_dereference_protected(leg->ctx,
+					lockdep_is_held(&dma_buf_io_lock));
+	if (ctx)
+		refcount_inc(&ctx->refs);
+	mutex_unlock(&dma_buf_io_lock);
+	if (!ctx)
+		return 1;
+
+	ret = rcu_access_pointer(ctx->map) ? 0 : dma_buf_io_map_ctx(ctx);
+	dma_buf_io_put_ctx(ctx, false);
+	return dma_buf_io_errno(ret);
+}
+
+/* Returns 0, the error of one if no other can be mapped, or 1 if there is none. */
+static int dma_buf_io_map_paths(struct dma_buf_io *io)
+{
+	struct dma_buf_io_leg *leg;
+	int ret = 1, err;
+	bool mapped = false;
+
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
+		err = dma_buf_io_map_leg(leg);
+		if (err == -EINTR)
+			return err;
+		if (!err) {
+			mapped = true;
+			WRITE_ONCE(leg->avoid, false);
+		} else if (err < 0) {
+			dma_buf_io_avoid_leg(leg, err);
+			ret = err;
+		}
+	}
+	if (mapped && ret < 0) {
+		/*
+		 * The request is issued again and chooses one that is mapped. If
+		 * that is down, not as fast as it can.
+		 */
+		schedule_timeout_interruptible(HZ / 100 ?: 1);
+		return 0;
+	}
+	return mapped ? 0 : ret;
 }
 
 /**
- * dma_buf_io_make_map - take a reference on the map of a context, making it
- * @ctx: the context
+ * dma_buf_io_make_maps - make what maps a registration lacks
+ * @io: the registration
  *
- * Context: may sleep; takes the reservation lock of the dma-buf. The caller
- * must hold no reference on any map, or an exporter may wait for it for ever.
- * Return: the map, to be undone by dma_buf_io_put_map(), or an ERR_PTR: -ENODEV
- * once revoked, -EINTR, and as for dma_buf_io_register().
+ * For a request that has ended with %BLK_STS_NOMAP, before it is issued again,
+ * which may meet the next invalidation.
+ *
+ * Context: may sleep; takes the reservation lock of the dma-buf, interruptibly.
+ * The caller must hold nothing that an exporter may wait for.
+ * Return: 0, -ENODEV when the device or what the file is for is gone, -EINTR, and
+ * as for dma_buf_io_register().
  */
-struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx)
+int dma_buf_io_make_maps(struct dma_buf_io *io)
 {
-	struct dma_resv *resv = ctx->dmabuf->resv;
-	struct dma_buf_io_map *map;
+	int attached, ret;
 
-	if (dma_resv_lock_interruptible(resv, NULL))
-		return ERR_PTR(-EINTR);
-	map = dma_buf_io_ctx_map(ctx);
-	if (!IS_ERR(map))
-		percpu_ref_get(&map->refs);
-	dma_resv_unlock(resv);
-
-	return IS_ERR(map) ? ERR_PTR(dma_buf_io_errno(PTR_ERR(map))) : map;
+	if (!io->attach_paths) {
+		ret = dma_buf_io_map_leg(&io->leg);
+		return ret > 0 ? -ENODEV : ret;
+	}
+	attached = io->attach_paths(io);
+	ret = dma_buf_io_map_paths(io);
+	/* without any the file waits for one, unless they have all refused */
+	return ret > 0 ? attached : ret;
 }
 
 #ifdef CONFIG_LOCKDEP
 /* The lock order, for lockdep to know before anybody has taken it. */
 static int __init dma_buf_io_lockdep(void)
 {
-	struct dma_buf_io_dev dev;
 	struct dma_resv resv;
 
-	dma_buf_io_init_dev(&dev, NULL, NULL);
 	dma_resv_init(&resv);
 
-	mutex_lock(&dev.lock);
 	dma_resv_lock(&resv, NULL);
 	fs_reclaim_acquire(GFP_KERNEL);
 	dma_buf_io_might_drain();
+	mutex_lock(&dma_buf_io_lock);
+	mutex_unlock(&dma_buf_io_lock);
 	fs_reclaim_release(GFP_KERNEL);
 	dma_resv_unlock(&resv);
-	mutex_unlock(&dev.lock);
-
 	dma_resv_fini(&resv);
-	mutex_destroy(&dev.lock);
 	return 0;
 }
 subsys_initcall(dma_buf_io_lockdep);

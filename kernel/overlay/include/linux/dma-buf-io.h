@@ -9,11 +9,13 @@
 
 #include <linux/bio.h>
 #include <linux/completion.h>
-#include <linux/lockdep.h>
-#include <linux/mutex.h>
+#include <linux/list.h>
 #include <linux/percpu-refcount.h>
 #include <linux/rcupdate.h>
+#include <linux/refcount.h>
 #include <linux/uio.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct device;
 struct dma_buf;
@@ -23,43 +25,42 @@ struct file;
 struct sg_table;
 
 /*
- * A bio over a map is described by bio_vecs without pages, each standing for
- * this much of the dma-buf (the last for what is left), so that the generic
- * code that advances, splits, clones or rewinds a bio needs no case of its own,
- * while offsets may have 64 bits.
+ * A bio over a registered dma-buf is described by bio_vecs without pages, each
+ * standing for this much of the dma-buf, so that the generic code that advances,
+ * splits, clones or rewinds a bio needs no case of its own, while offsets may
+ * have 64 bits. The last one may reach beyond the end of the dma-buf, as the
+ * size of a bio bounds it.
  */
 #define DMA_BUF_IO_BVEC_SHIFT	30
 
 /**
  * struct dma_buf_io_map - one generation of a context's DMA mapping
- * @refs: one per bio from before it is submitted until it has ended, which what
- *	it is split into shares; and an initial one that teardown drops
+ * @refs: one per command that the device has, and an initial one that teardown
+ *	drops
  * @drained: completed when @refs reaches zero
  * @sgt: the exporter's mapping; addresses are valid while @refs is held
- * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios
  *
- * Embedded at the end of the driver's structure, which &dma_buf_io_dev_ops.map
- * allocates and &dma_buf_io_dev_ops.unmap frees. The driver leaves all fields
- * to the common layer.
+ * Embedded in the driver's structure, which &dma_buf_io_dev_ops.map allocates
+ * and &dma_buf_io_dev_ops.unmap frees. The driver leaves all fields to the
+ * common layer.
  */
 struct dma_buf_io_map {
 	struct percpu_ref	refs;
 	struct completion	drained;
 	struct sg_table		*sgt;
-	struct bio_vec		bvecs[];
 };
 
 /**
  * struct dma_buf_io_dev_ops - what a driver does for a map
- * @map: build what requests need from @sgt, whose DMA segments are known to add
- *	up to @size bytes. Returns a structure of the driver's own with room for
- *	dma_buf_io_nr_bvecs(@size) elements in its &dma_buf_io_map.bvecs, or an
- *	ERR_PTR. Must not warn about what @sgt holds: user space chose it.
+ * @map: build what commands need from @sgt, whose DMA segments are known to add
+ *	up to @size bytes and to be translated for the device. Returns a map
+ *	inside a structure of the driver's own, or an ERR_PTR. Must not warn
+ *	about what @sgt holds: user space chose it.
  *	Context: may sleep and allocate; the reservation lock is held.
- * @unmap: undo and free what @map made. No request uses it any more.
+ * @unmap: undo and free what @map made. No command uses it any more.
  *	Context: may sleep; the reservation lock is held, and reclaim may be
  *	waiting for it.
- * @poll: complete polled requests that the device is done with, whose submitter
+ * @poll: complete polled commands that the device is done with, whose submitter
  *	may never come to look. Optional.
  *	Context: as for @unmap.
  */
@@ -71,89 +72,181 @@ struct dma_buf_io_dev_ops {
 };
 
 /**
- * struct dma_buf_io_dev - a device that contexts can be attached to
- * @dev: does the DMA
+ * struct dma_buf_io_dev - a device that does DMA for files
+ * @dev: its struct device
  * @ops: the driver's
- * @lock: protects the fields below, and attaching against revoking
+ * @refused: legs that could not be made, &dma_buf_io_leg.node
+ * @patience: after how many jiffies of waiting for commands to complete it is
+ *	reported, once for each wait; more than the driver takes to give up on a
+ *	device that does not answer
  * @ctxs: all contexts of the device, &dma_buf_io_ctx.node
+ * @idle: woken when @ctxs becomes empty
  * @gone: dma_buf_io_revoke_dev() was called
  */
 struct dma_buf_io_dev {
 	struct device				*dev;
 	const struct dma_buf_io_dev_ops		*ops;
-	struct mutex				lock; /* ctxs, gone */
+	unsigned long				patience;
 	struct list_head			ctxs;
+	struct list_head			refused;
+	wait_queue_head_t			idle;
 	bool					gone;
 };
 
 /**
- * struct dma_buf_io_ctx - the registration of one dma-buf for one file
+ * struct dma_buf_io_ctx - what a dma-buf and a device have in common
  * @map: the live map, or NULL. Written under the reservation lock, read under
  *	RCU.
  * @dying: no longer @map and killed, but not yet drained. Under the reservation
  *	lock.
- * @file: I/O must come through this very struct file; holds a reference
+ * @dev: the device, which waits for the context to go before it does
  * @dmabuf: the buffer; holds a reference
- * @attach: NULL once revoked with the device. Protected by &dma_buf_io_dev.lock
- *	while @node is in the list.
- * @dev: pinned by @file
+ * @attach: of @dmabuf to @dev; NULL before it is made. Under the reservation
+ *	lock.
+ * @refs: one per leg, and others while they look
+ * @legs: registrations that use it, &dma_buf_io_leg.node
  * @node: in &dma_buf_io_dev.ctxs
- * @revoked: no map will ever be made again. Written under the reservation lock.
+ * @teardown: gives up a context without references
+ * @rcu: defers freeing
  */
 struct dma_buf_io_ctx {
 	struct dma_buf_io_map __rcu	*map;
 	struct dma_buf_io_map		*dying;
-	struct file			*file;
+	struct dma_buf_io_dev		*dev;
 	struct dma_buf			*dmabuf;
 	struct dma_buf_attachment	*attach;
-	struct dma_buf_io_dev		*dev;
+	refcount_t			refs;
+	struct list_head		legs;
 	struct list_head		node;
-	bool				revoked;
+	struct work_struct		teardown;
+	struct rcu_head			rcu;
 };
 
-static inline size_t dma_buf_io_nr_bvecs(size_t size)
-{
-	return ((size - 1) >> DMA_BUF_IO_BVEC_SHIFT) + 1;
-}
+/**
+ * struct dma_buf_io_leg - a device behind a registration
+ * @ctx: of the device and the dma-buf; holds a reference. NULL once the device,
+ *	or what the file is for, is gone. Read under RCU.
+ * @next: the next device of the registration. Once set it stays.
+ * @owner: what the device offers that the file is for, a namespace for one
+ * @refused: a device that could not be attached, instead of @ctx
+ * @avoid: the device could not be attached or mapped
+ * @for_good: nor is there any point in trying again
+ * @retry: in jiffies, when to choose it again, in spite of @avoid
+ * @node: in &dma_buf_io_ctx.legs while @ctx is set, &dma_buf_io_dev.refused while
+ *	@refused is
+ */
+struct dma_buf_io_leg {
+	struct dma_buf_io_ctx __rcu	*ctx;
+	struct dma_buf_io_leg		*next;
+	const void			*owner;
+	struct dma_buf_io_dev		*refused;
+	bool				avoid;
+	bool				for_good;
+	unsigned long			retry;
+	struct list_head		node;
+};
+
+/**
+ * struct dma_buf_io - a registration: a dma-buf that I/O through a file may use
+ * @leg: the first device behind the file; of most the only one
+ * @attach_paths: set by files whose devices come and go, and are ways to the same
+ *	data: attach those that are not attached and have not refused for good.
+ *	Returns 0 if any is attached, or an error.
+ * @file: I/O must come through this very struct file; holds a reference
+ * @private: for the file to use
+ * @dmabuf: the buffer; holds a reference
+ * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios; they never
+ *	change
+ *
+ * Nothing of it changes while it lives, but that legs may come off, or on.
+ */
+struct dma_buf_io {
+	struct dma_buf_io_leg		leg;
+	int				(*attach_paths)(struct dma_buf_io *io);
+	struct file			*file;
+	void				*private;
+	struct dma_buf			*dmabuf;
+	struct bio_vec			bvecs[];
+};
 
 /* For those who submit I/O, io_uring for one. */
-struct dma_buf_io_ctx *dma_buf_io_register(struct file *file,
-					   struct dma_buf *dmabuf);
-void dma_buf_io_unregister(struct dma_buf_io_ctx *ctx);
-struct dma_buf_io_map *dma_buf_io_make_map(struct dma_buf_io_ctx *ctx);
+struct dma_buf_io *dma_buf_io_register(struct file *file,
+				       struct dma_buf *dmabuf);
+void dma_buf_io_unregister(struct dma_buf_io *io);
+int dma_buf_io_make_maps(struct dma_buf_io *io);
+
+/* For errors that are to the point: the next moment it may be. Any context. */
+static inline bool dma_buf_io_is_gone(const struct dma_buf_io *io)
+{
+	return !rcu_access_pointer(io->leg.ctx) && !io->attach_paths;
+}
 
 /* For drivers. */
 void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
-			 const struct dma_buf_io_dev_ops *ops);
-struct dma_buf_io_ctx *dma_buf_io_attach(struct dma_buf_io_dev *dev,
-					 struct dma_buf *dmabuf);
+			 const struct dma_buf_io_dev_ops *ops,
+			 unsigned long patience);
+int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
+		      const void *owner);
+void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner);
 void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
 
-/* For errors that are to the point: the next moment it may be. Any context. */
-static inline bool dma_buf_io_is_revoked(const struct dma_buf_io_ctx *ctx)
+/**
+ * enum dma_buf_io_state - can a device be used for a registration?
+ * @DMA_BUF_IO_UNKNOWN: to be tried
+ * @DMA_BUF_IO_ATTACHED: yes
+ * @DMA_BUF_IO_AVOID: not at the moment, if there is another
+ * @DMA_BUF_IO_REFUSED: no
+ */
+enum dma_buf_io_state {
+	DMA_BUF_IO_UNKNOWN,
+	DMA_BUF_IO_ATTACHED,
+	DMA_BUF_IO_AVOID,
+	DMA_BUF_IO_REFUSED,
+};
+
+enum dma_buf_io_state dma_buf_io_state(struct dma_buf_io *io,
+				       const struct dma_buf_io_dev *dev);
+
+static inline struct dma_buf_io_leg *
+dma_buf_io_next_leg(const struct dma_buf_io_leg *leg)
 {
-	return READ_ONCE(ctx->revoked);
+	/* pairs with the release that adds one */
+	return smp_load_acquire(&leg->next);
 }
 
 /**
- * dma_buf_io_get_map - take a reference on the live map of a context
- * @ctx: the context
+ * dma_buf_io_get_map - take a reference on the live map for a device
+ * @io: the registration
+ * @dev: the device that is to do the DMA
  *
- * Context: any that may enter an RCU reader; never sleeps.
- * Return: the map, to be undone by dma_buf_io_put_map(); NULL if there is none
- * at the moment, then dma_buf_io_make_map() from where sleeping is allowed.
+ * For as long as the device has the command, and no longer: to be taken when the
+ * command is made, as the last thing that can fail or wait, and to be dropped as
+ * soon as the device is done with the memory.
+ *
+ * Context: an RCU reader, so that no holder can sleep before the device has the
+ * command; the queue_rq methods of drivers are in one.
+ * Return: the map, to be undone by dma_buf_io_put_map(); NULL if there is none at
+ * the moment. End the request with %BLK_STS_NOMAP then.
  */
 static inline struct dma_buf_io_map *
-dma_buf_io_get_map(struct dma_buf_io_ctx *ctx)
+dma_buf_io_get_map(struct dma_buf_io *io, const struct dma_buf_io_dev *dev)
 {
+	const struct dma_buf_io_leg *leg = &io->leg;
+	const struct dma_buf_io_ctx *ctx;
 	struct dma_buf_io_map *map;
 
-	rcu_read_lock();
-	map = rcu_dereference(ctx->map);
-	if (map && !percpu_ref_tryget_live_rcu(&map->refs))
-		map = NULL;
-	rcu_read_unlock();
-	return map;
+	do {
+		ctx = rcu_dereference(leg->ctx);
+		if (likely(ctx && ctx->dev == dev)) {
+			map = rcu_dereference(ctx->map);
+			if (unlikely(!map ||
+				     !percpu_ref_tryget_live_rcu(&map->refs)))
+				return NULL;
+			return map;
+		}
+		leg = dma_buf_io_next_leg(leg);
+	} while (leg);
+	return NULL;
 }
 
 /**
@@ -168,56 +261,23 @@ static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
 }
 
 /*
- * A reference that the running task holds is to lockdep a lock that draining
- * takes. Whoever holds one and goes for what may wait for draining, such as a
- * reservation lock or direct reclaim by kmalloc(), is reported the first time,
- * waiting or not. Allocating from a bio_set is not, as it tries without reclaim
- * first; nor is reclaim that may not enter file systems.
- * Brackets what is done with the reference in process context; no code without
- * lockdep.
+ * Let @bio transfer @len bytes at @offset of the dma-buf; the rest of @bio,
+ * REQ_DMABUF included, is the caller's. @io must stay until @bio has ended.
  */
-#ifdef CONFIG_LOCKDEP
-extern struct lockdep_map dma_buf_io_drain_map;
-
-static inline void dma_buf_io_begin_hold(void)
+static inline void bio_set_dmabuf(struct bio *bio, struct dma_buf_io *io,
+				  size_t offset, unsigned int len)
 {
-	/* as a trylock, because getting a reference waits for nobody */
-	lock_map_acquire_tryread(&dma_buf_io_drain_map);
-}
-
-static inline void dma_buf_io_end_hold(void)
-{
-	lock_map_release(&dma_buf_io_drain_map);
-}
-#else
-static inline void dma_buf_io_begin_hold(void)
-{
-}
-
-static inline void dma_buf_io_end_hold(void)
-{
-}
-#endif
-
-/*
- * Let @bio transfer what @iter describes, by way of @map, on which the caller
- * holds a reference until @bio ends; the rest of @bio is the caller's.
- */
-static inline void bio_set_dmabuf(struct bio *bio, struct dma_buf_io_map *map,
-				  const struct iov_iter *iter)
-{
-	bio->bi_io_vec = map->bvecs;
-	bio->bi_iter.bi_idx = iter->iov_offset >> DMA_BUF_IO_BVEC_SHIFT;
-	bio->bi_iter.bi_offset = iter->iov_offset &
-				 ((1UL << DMA_BUF_IO_BVEC_SHIFT) - 1);
-	bio->bi_iter.bi_size = iov_iter_count(iter);
+	bio->bi_io_vec = io->bvecs;
+	bio->bi_iter.bi_idx = offset >> DMA_BUF_IO_BVEC_SHIFT;
+	bio->bi_iter.bi_offset = offset & ((1UL << DMA_BUF_IO_BVEC_SHIFT) - 1);
+	bio->bi_iter.bi_size = len;
 	bio_set_flag(bio, BIO_CLONED);
 }
 
-/* The map behind a REQ_DMABUF bio; valid until the bio ends. */
-static inline struct dma_buf_io_map *bio_dmabuf_map(const struct bio *bio)
+/* The registration behind a REQ_DMABUF bio. */
+static inline struct dma_buf_io *bio_dmabuf(const struct bio *bio)
 {
-	return container_of(bio->bi_io_vec, struct dma_buf_io_map, bvecs[0]);
+	return container_of(bio->bi_io_vec, struct dma_buf_io, bvecs[0]);
 }
 
 /* Where in the dma-buf a REQ_DMABUF bio starts, in bytes. */

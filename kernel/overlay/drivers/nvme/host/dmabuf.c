@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Registered dma-bufs for NVMe over PCIe: making and freeing maps.
+ * Registered dma-bufs for NVMe over PCIe: making and freeing maps, and what few
+ * requests need.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/dmapool.h>
 #include <linux/highmem.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -19,10 +21,12 @@ static bool nvme_dmabuf_sgt_fits(struct sg_table *sgt)
 	struct scatterlist *sg;
 	unsigned int i;
 
-	for_each_sgtable_dma_sg(sgt, sg, i)
+	for_each_sgtable_dma_sg(sgt, sg, i) {
 		if ((sg_dma_address(sg) | sg_dma_len(sg)) &
 		    (NVME_CTRL_PAGE_SIZE - 1))
 			return false;
+		cond_resched();
+	}
 	return true;
 }
 
@@ -42,6 +46,7 @@ static unsigned int nvme_dmabuf_chunk_shift(struct sg_table *sgt)
 			breaks |= pos;
 		next = sg_dma_address(sg) + sg_dma_len(sg);
 		pos += sg_dma_len(sg);
+		cond_resched();
 	}
 	return breaks ? __ffs64(breaks) : NVME_DMABUF_ONE_CHUNK;
 }
@@ -68,51 +73,29 @@ static int nvme_dmabuf_make_chunks(struct nvme_dmabuf_map *map,
 		end += sg_dma_len(sg);
 		for (; pos < end; pos += chunk)
 			map->chunks[pos >> map->chunk_shift] =
-				sg_dma_address(sg) + (pos - start);
+				sg_dma_address(sg) - start;
 		cond_resched();
 	}
 	return 0;
 }
 
-/* Enter the buffer's pages into a set of lists, the first at slot @phase. */
-static void nvme_dmabuf_fill(__le64 *prps, struct sg_table *sgt,
-			     unsigned int phase)
+/* Enter the address of each of the buffer's pages. */
+static void nvme_dmabuf_fill(__le64 *prps, struct sg_table *sgt)
 {
-	unsigned int slot = phase, i;
 	struct scatterlist *sg;
+	unsigned int i;
 
 	for_each_sgtable_dma_sg(sgt, sg, i) {
 		dma_addr_t addr = sg_dma_address(sg);
 		dma_addr_t end = addr + sg_dma_len(sg);
 
-		for (; addr != end; addr += NVME_CTRL_PAGE_SIZE) {
+		for (; addr != end; addr += NVME_CTRL_PAGE_SIZE)
 			*prps++ = cpu_to_le64(addr);
-			if (++slot == NVME_DMABUF_PRPS_PER_LIST) {
-				prps++;
-				slot = 0;
-			}
-		}
 		cond_resched();
 	}
 }
 
-/* Let each of @nr lists end in a pointer to the next. */
-static void nvme_dmabuf_chain(__le64 *prps, const dma_addr_t *list_dma,
-			      unsigned long nr)
-{
-	unsigned long i;
-
-	for (i = 1; i < nr; i++) {
-		prps += NVME_DMABUF_PRPS_PER_LIST;
-		*prps++ = cpu_to_le64(list_dma[i]);
-	}
-}
-
-/*
- * Back @map->prps, which has @size bytes, with memory that the controller can
- * read. It is filled before it is mapped for the controller, but for the chain
- * pointers, which name the mapping itself.
- */
+/* Let the controller read @map->prps, whose @size bytes are final. */
 static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 				 struct device *dev, size_t size)
 {
@@ -125,8 +108,10 @@ static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 	pages = kvmalloc_objs(*pages, nr_pages, GFP_KERNEL | __GFP_NOWARN);
 	if (!pages)
 		return -ENOMEM;
-	for (i = 0; i < nr_pages; i++)
+	for (i = 0; i < nr_pages; i++) {
 		pages[i] = vmalloc_to_page((void *)map->prps + i * PAGE_SIZE);
+		cond_resched();
+	}
 
 	/* no larger segments: bounce buffers could not hold them */
 	ret = sg_alloc_table_from_pages_segment(&map->pages, pages, nr_pages, 0,
@@ -149,6 +134,7 @@ static int nvme_dmabuf_map_lists(struct nvme_dmabuf_map *map,
 
 		for (; addr != end; addr += NVME_CTRL_PAGE_SIZE)
 			map->list_dma[list++] = addr;
+		cond_resched();
 	}
 	return 0;
 }
@@ -157,20 +143,17 @@ static int nvme_dmabuf_make_lists(struct nvme_dmabuf_map *map,
 				  struct device *dev, struct sg_table *sgt,
 				  size_t size)
 {
-	size_t nr_prps = size / NVME_CTRL_PAGE_SIZE;
-	size_t second, nr_lists, bytes;
-	__le64 *prps2;
-	int ret;
+	const unsigned int per_page = NVME_DMABUF_PRPS_PER_PAGE;
+	size_t nr_prps = size / NVME_CTRL_PAGE_SIZE, bytes;
 
-	second = DIV_ROUND_UP(nr_prps, NVME_DMABUF_PRPS_PER_LIST);
-	nr_lists = second + DIV_ROUND_UP(nr_prps + NVME_DMABUF_PHASE,
-					 NVME_DMABUF_PRPS_PER_LIST);
-	bytes = PAGE_ALIGN(nr_lists * NVME_CTRL_PAGE_SIZE);
+	/* no list of a buffer that has but one page of them leaves it */
+	if (nr_prps > per_page)
+		map->second = roundup(nr_prps, per_page) + per_page / 2;
+	bytes = PAGE_ALIGN((map->second + nr_prps) * sizeof(*map->prps));
 	/* sg_table counts pages in 32 bits; reached at a buffer of petabytes */
 	if (bytes >> PAGE_SHIFT > INT_MAX)
 		return -ENOMEM;
 
-	map->second = second;
 	map->prps = __vmalloc(bytes, NVME_DMABUF_GFP | __GFP_ZERO);
 	map->list_dma = kvmalloc_objs(*map->list_dma,
 				      bytes / NVME_CTRL_PAGE_SIZE,
@@ -178,18 +161,10 @@ static int nvme_dmabuf_make_lists(struct nvme_dmabuf_map *map,
 	if (!map->prps || !map->list_dma)
 		return -ENOMEM;
 
-	prps2 = map->prps + second * (NVME_DMABUF_PRPS_PER_LIST + 1);
-	nvme_dmabuf_fill(map->prps, sgt, 0);
-	nvme_dmabuf_fill(prps2 + NVME_DMABUF_PHASE, sgt, NVME_DMABUF_PHASE);
-
-	ret = nvme_dmabuf_map_lists(map, dev, bytes);
-	if (ret)
-		return ret;
-	nvme_dmabuf_chain(map->prps, map->list_dma, second);
-	nvme_dmabuf_chain(prps2, map->list_dma + second, nr_lists - second);
-	flush_kernel_vmap_range(map->prps, bytes);
-	dma_sync_sgtable_for_device(dev, &map->pages, DMA_TO_DEVICE);
-	return 0;
+	nvme_dmabuf_fill(map->prps, sgt);
+	if (map->second)
+		nvme_dmabuf_fill(map->prps + map->second, sgt);
+	return nvme_dmabuf_map_lists(map, dev, bytes);
 }
 
 static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
@@ -203,9 +178,11 @@ static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
 /**
  * nvme_dmabuf_map_sgt - make a map for an exporter's mapping
  * @dev: the controller's device
- * @sgt: the mapping; its DMA segments add up to @size
+ * @sgt: the mapping; its DMA segments add up to @size, and none is a bounce
+ *	buffer, nor a bus address where @dev needs caches to be maintained
  * @size: of the dma-buf in bytes, not 0
- * @use_sgl: the controller takes SGLs
+ * @sgl: the controller takes SGLs. Only a guess at what requests will find:
+ *	lists that are not needed with SGLs are left out.
  *
  * Context: may sleep.
  * Return: the map, to be undone by nvme_dmabuf_unmap(), or an ERR_PTR: -EINVAL
@@ -213,7 +190,7 @@ static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
  */
 struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
 					   struct sg_table *sgt, size_t size,
-					   bool use_sgl)
+					   bool sgl)
 {
 	struct nvme_dmabuf_map *map;
 	int ret;
@@ -221,23 +198,20 @@ struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
 	if (!nvme_dmabuf_sgt_fits(sgt))
 		return ERR_PTR(-EINVAL);
 
-	map = kvzalloc_flex(*map, base.bvecs, dma_buf_io_nr_bvecs(size),
-			    NVME_DMABUF_GFP);
+	map = kvzalloc_obj(*map, NVME_DMABUF_GFP);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
-	map->use_sgl = use_sgl;
+	/* memory without pages has no place in caches */
+	map->need_sync = !dev_is_dma_coherent(dev) && sgt->orig_nents;
 
 	ret = nvme_dmabuf_make_chunks(map, sgt, size);
 	if (ret)
 		goto err_free;
-	if (!use_sgl || map->chunk_shift != NVME_DMABUF_ONE_CHUNK) {
+	if (!sgl || map->chunk_shift != NVME_DMABUF_ONE_CHUNK) {
 		ret = nvme_dmabuf_make_lists(map, dev, sgt, size);
 		if (ret)
 			goto err_free;
 	}
-
-	/* asked after mapping: a first bounce buffer changes the answer */
-	map->need_sync = dma_dev_need_sync(dev);
 	return &map->base;
 
 err_free:
@@ -252,8 +226,7 @@ err_free:
  */
 void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base)
 {
-	struct nvme_dmabuf_map *map =
-		container_of(base, struct nvme_dmabuf_map, base);
+	struct nvme_dmabuf_map *map = to_nvme_dmabuf_map(base);
 
 	if (map->prps) {
 		dma_unmap_sgtable(dev->dev, &map->pages, DMA_TO_DEVICE, 0);
@@ -262,50 +235,105 @@ void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base)
 	nvme_dmabuf_free(map);
 }
 
-static void nvme_dmabuf_sync_page(struct device *dev, dma_addr_t addr,
-				  size_t len, enum dma_data_direction dir,
-				  bool for_device)
+/* Free @nr pages of a list, the first at @dma. */
+static void nvme_dmabuf_free_list(struct dma_pool *pool, void **descriptors,
+				  int nr, dma_addr_t dma)
 {
-	if (!dma_need_sync(dev, addr))
-		return;
-	if (for_device)
-		dma_sync_single_for_device(dev, addr, len, dir);
-	else
-		dma_sync_single_for_cpu(dev, addr, len, dir);
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		__le64 *list = descriptors[i];
+		__le64 next = list[NVME_DMABUF_PRPS_PER_PAGE - 1];
+
+		dma_pool_free(pool, list, dma);
+		dma = le64_to_cpu(next);
+	}
 }
 
-/*
- * Hand the bytes of @req to the device or back to the CPU. Only these: other
- * requests and the CPU may be at work on the rest of the buffer, which copying
- * from or to a bounce buffer, or dropping a cache line, would undo.
+/**
+ * nvme_dmabuf_build_list - build a PRP list for a request
+ * @map: the map
+ * @offset: in the buffer
+ * @len: in bytes; more than PRP1 and PRP2 can say, as nvme_dmabuf_set_pair()
+ *	has found
+ * @pool: of pages of %NVME_CTRL_PAGE_SIZE
+ * @descriptors: gets the pages, as many as the driver uses for @len bytes of
+ *	ordinary memory
+ * @cmd: its data pointer is set
+ *
+ * The list starts at the start of a page, and each page that is not the last
+ * ends in a pointer to the next one. Every controller reads such lists, and the
+ * driver frees them as it does its own.
+ *
+ * Context: any.
+ * Return: the number of pages, or -ENOMEM.
+ */
+int nvme_dmabuf_build_list(const struct nvme_dmabuf_map *map, u64 offset,
+			   unsigned int len, struct dma_pool *pool,
+			   void **descriptors, struct nvme_common_command *cmd)
+{
+	const unsigned int per_page = NVME_DMABUF_PRPS_PER_PAGE;
+	unsigned int first = NVME_CTRL_PAGE_SIZE -
+			     offset % NVME_CTRL_PAGE_SIZE;
+	unsigned int left = DIV_ROUND_UP(len - first, NVME_CTRL_PAGE_SIZE), i;
+	__le64 *link = &cmd->dptr.prp2, *list;
+	u64 pos = offset + first;
+	int nr = 0;
+
+	cmd->dptr.prp1 = cpu_to_le64(nvme_dmabuf_addr(map, offset));
+	while (left) {
+		unsigned int here = left > per_page ? per_page - 1 : left;
+		dma_addr_t dma;
+
+		list = dma_pool_alloc(pool, GFP_ATOMIC, &dma);
+		if (!list) {
+			nvme_dmabuf_free_list(pool, descriptors, nr,
+					      le64_to_cpu(cmd->dptr.prp2));
+			return -ENOMEM;
+		}
+		descriptors[nr++] = list;
+		*link = cpu_to_le64(dma);
+		link = &list[per_page - 1];
+
+		for (i = 0; i < here; i++, pos += NVME_CTRL_PAGE_SIZE)
+			list[i] = cpu_to_le64(nvme_dmabuf_addr(map, pos));
+		left -= here;
+	}
+	return nr;
+}
+
+/**
+ * __nvme_dmabuf_sync - hand part of a buffer to the device or back to the CPU
+ * @map: the map, which needs that
+ * @dev: the controller's device
+ * @offset: in the buffer
+ * @len: in bytes
+ * @dir: of the transfer
+ * @for_device: before the device gets at the memory, rather than after
+ *
+ * Only what a request transfers: other requests and the CPU may be at work on
+ * the rest of the buffer, which dropping a cache line would undo.
  *
  * By page, because what is one range of DMA addresses need not be one of
  * physical addresses.
+ *
+ * Context: any.
  */
-void __nvme_dmabuf_sync(struct nvme_dmabuf_map *map, struct device *dev,
-			struct request *req, bool for_device)
+void __nvme_dmabuf_sync(const struct nvme_dmabuf_map *map, struct device *dev,
+			u64 offset, unsigned int len,
+			enum dma_data_direction dir, bool for_device)
 {
-	u64 start = bio_dmabuf_offset(req->bio), pos = 0;
-	u64 end = start + blk_rq_bytes(req);
-	struct scatterlist *sg;
-	unsigned int i;
-	size_t len;
+	while (len) {
+		dma_addr_t addr = nvme_dmabuf_addr(map, offset);
+		unsigned int here = min_t(unsigned int, len,
+					  NVME_CTRL_PAGE_SIZE -
+					  addr % NVME_CTRL_PAGE_SIZE);
 
-	for_each_sgtable_dma_sg(map->base.sgt, sg, i) {
-		u64 seg_end = min(pos + sg_dma_len(sg), end);
-
-		for (; start < seg_end; start += len) {
-			dma_addr_t addr = sg_dma_address(sg) + (start - pos);
-
-			len = min_t(u64, seg_end - start, NVME_CTRL_PAGE_SIZE -
-				    addr % NVME_CTRL_PAGE_SIZE);
-			if (!sg_dma_is_bus_address(sg))
-				nvme_dmabuf_sync_page(dev, addr, len,
-						      rq_dma_dir(req),
-						      for_device);
-		}
-		pos += sg_dma_len(sg);
-		if (pos >= end)
-			break;
+		if (for_device)
+			dma_sync_single_for_device(dev, addr, here, dir);
+		else
+			dma_sync_single_for_cpu(dev, addr, here, dir);
+		offset += here;
+		len -= here;
 	}
 }

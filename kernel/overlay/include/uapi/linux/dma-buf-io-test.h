@@ -21,6 +21,8 @@
 #define DMA_BUF_IO_TEST_ODD		(1U << 5)
 /* The dma-buf ends 512 bytes early, inside a page. */
 #define DMA_BUF_IO_TEST_PARTIAL		(1U << 6)
+/* The mapping has physical addresses, whatever the device's IOMMU translates. */
+#define DMA_BUF_IO_TEST_RAW		(1U << 7)
 
 struct dma_buf_io_test_create {
 	__u64	size;		/* a multiple of the segment */
