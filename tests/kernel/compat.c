@@ -63,20 +63,15 @@ static long update(unsigned int slot, unsigned int flags, const void *data, unsi
 static int rw(const struct t_io *io)
 {
 	struct io_uring_sq *sq = &ring.uring.sq;
-	int ret, tries = 0;
+	unsigned int i = sq->sqe_tail & *sq->kring_mask;
 
-	do {
-		unsigned int i = sq->sqe_tail & *sq->kring_mask;
-
-		t_queue(&ring, io, 0);
-		sq->array[i] = i;
-		__atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
-		sq->sqe_head = sq->sqe_tail;
-		if (int80(ENTER, ring.uring.ring_fd, 1, 1, IORING_ENTER_GETEVENTS, 0) != 1)
-			return -EIO;
-		ret = t_reap(&ring, NULL);
-	} while (ret == -EAGAIN && ++tries < 1000);
-	return ret;
+	t_queue(&ring, io, 0);
+	sq->array[i] = i;
+	__atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
+	sq->sqe_head = sq->sqe_tail;
+	if (int80(ENTER, ring.uring.ring_fd, 1, 1, IORING_ENTER_GETEVENTS, 0) != 1)
+		return -EIO;
+	return t_reap(&ring, NULL);
 }
 
 static enum t_result user_works(unsigned int slot, unsigned int page, unsigned int len)

@@ -6,76 +6,18 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "exporter.h"
-#include "helpers.h"
+#include "sys.h"
 
 #define DEPTH	32
 #define CHUNK	(32 * 1024UL)
 #define SIZE	(DEPTH * CHUNK)
 #define SCRATCH	(T_DISK_SIZE / 2)	/* reads before, writes after */
-
-static inline double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-/* Writes the text to the file of that name; 0 or -errno. */
-__attribute__((format(printf, 2, 3)))
-static inline int put(const char *text, const char *fmt, ...)
-{
-	char path[PATH_MAX];
-	va_list args;
-	int fd, ret;
-
-	va_start(args, fmt);
-	vsnprintf(path, sizeof(path), fmt, args);
-	va_end(args);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-/* The first line of a file, "" if there is none. */
-__attribute__((format(printf, 1, 2)))
-static inline const char *get(const char *fmt, ...)
-{
-	static char line[256];
-	char path[PATH_MAX];
-	va_list args;
-	FILE *file;
-
-	va_start(args, fmt);
-	vsnprintf(path, sizeof(path), fmt, args);
-	va_end(args);
-	file = fopen(path, "r");
-	if (!file || !fgets(line, sizeof(line), file))
-		line[0] = 0;
-	if (file)
-		fclose(file);
-	line[strcspn(line, "\n")] = 0;
-	return line;
-}
-
-/* nvme1n1 */
-static inline const char *disk_name(const char *dev)
-{
-	return strrchr(dev, '/') + 1;
-}
 
 /* The PCI device behind a disk, as its driver's bind file wants it. */
 static inline void pci_name(const char *dev, char name[32])
@@ -115,24 +57,32 @@ static inline bool opens(const char *path)
 	return fd >= 0;
 }
 
+/* The first namespace of the controller that has this serial number. */
+static inline bool find_disk(const char *serial, char path[64])
+{
+	unsigned int i, n;
+
+	for (i = 0; i < 16; i++) {
+		if (strncmp(get("/sys/class/nvme/nvme%u/serial", i), serial, strlen(serial)) ||
+		    strcmp(get("/sys/class/nvme/nvme%u/state", i), "live"))
+			continue;
+		for (n = 1; n < 16; n++) {
+			snprintf(path, 64, "/dev/nvme%un%u", i, n);
+			if (opens(path))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Finds a disk that comes back, which may be under another name: while old files are open it is. */
 static inline enum t_result await_disk(const char *serial, char path[64])
 {
 	double end = now() + 60;
-	unsigned int i, n;
 
-	for (; now() < end; usleep(20000)) {
-		for (i = 0; i < 16; i++) {
-			if (strncmp(get("/sys/class/nvme/nvme%u/serial", i), serial, strlen(serial)) ||
-			    strcmp(get("/sys/class/nvme/nvme%u/state", i), "live"))
-				continue;
-			for (n = 1; n < 16; n++) {
-				snprintf(path, 64, "/dev/nvme%un%u", i, n);
-				if (opens(path))
-					return T_PASS;
-			}
-		}
-	}
+	for (; now() < end; usleep(20000))
+		if (find_disk(serial, path))
+			return T_PASS;
 	t_diag("the disk %s did not come back", serial);
 	return T_FAIL;
 }
@@ -183,19 +133,11 @@ static inline int load_batch(struct load *load, unsigned int round)
 	}
 	t_submit(&load->ring);
 	while (left) {
-		uint64_t which;
-		int ret = t_reap(&load->ring, &which);
+		int ret = t_reap(&load->ring, NULL);
 
-		if (ret == -EAGAIN && !load->ends) {
-			struct t_io io = load_io(load, which, round);
-
-			t_queue(&load->ring, &io, which);
-			t_submit(&load->ring);
-			continue;
-		}
 		left--;
 		if (ret != (int)CHUNK && !error)
-			error = ret < 0 ? ret : -EIO;
+			error = ret < 0 ? ret : -ENODATA;
 	}
 	return error;
 }

@@ -18,20 +18,6 @@ static inline enum t_result need_exporter(void)
 	return exporter >= 0 ? T_PASS : t_skip("/dev/dma-buf-io-test: %m (CONFIG_DMA_BUF_IO_TEST)");
 }
 
-/* Does all DMA go through bounce buffers? */
-static inline bool bounces(void)
-{
-	const char *mode = getenv("MODE");
-
-	return mode && !strcmp(mode, "swiotlb");
-}
-
-/* With swiotlb=force all DMA is bounced, which no segment of more than 256 KiB can be: mapping it gets -EIO. */
-static inline bool cannot_bounce(size_t segment)
-{
-	return bounces() && segment > 256 * 1024;
-}
-
 /* A dma-buf of its own, or -errno. No segment is less than a page, so some are larger than asked for. */
 static inline int export_buf(size_t size, size_t segment, unsigned int flags)
 {

@@ -278,16 +278,9 @@ int t_reap(struct t_ring *ring, uint64_t *user_data)
 
 int t_rw(struct t_ring *ring, const struct t_io *io)
 {
-	int ret, tries = 0;
-
-	do {
-		if (tries)
-			usleep(1000);
-		t_queue(ring, io, 0);
-		t_submit(ring);
-		ret = t_reap(ring, NULL);
-	} while (ret == -EAGAIN && ++tries < 1000);
-	return ret;
+	t_queue(ring, io, 0);
+	t_submit(ring);
+	return t_reap(ring, NULL);
 }
 
 /* Registrations */

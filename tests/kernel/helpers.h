@@ -108,7 +108,7 @@ struct io_uring_sqe *t_queue(struct t_ring *ring, const struct t_io *io,
 void t_submit(struct t_ring *ring);
 /* The result of the next completion; dies if none comes in 30 seconds. */
 int t_reap(struct t_ring *ring, uint64_t *user_data);
-/* One I/O to its end; -EAGAIN is sent again, unchanged, within bounds. */
+/* The result of one I/O, sent once: nothing needs to be sent again. */
 int t_rw(struct t_ring *ring, const struct t_io *io);
 
 /* Registrations: each returns what the system call does, or -errno. */

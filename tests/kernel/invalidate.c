@@ -7,6 +7,7 @@
  * SCALE= (default 1) multiplies how much of it there is.
  */
 #include "exporter.h"
+#include "trace.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +16,6 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define SLOTS		2
 #define BLOCK		65536UL
@@ -27,22 +27,6 @@
 static struct t_disk disk;
 static int fd;
 static unsigned int scale = 1;
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-/* In seconds; kernels that take their time may take more. */
-static double bound(double seconds)
-{
-	const char *slow = getenv("PATIENCE");
-
-	return slow ? atoi(slow) : seconds;
-}
 
 static void begin(struct t_buf *buf, size_t segment, unsigned int flags)
 {
@@ -153,13 +137,11 @@ static enum t_result check(struct t_buf *buf, const struct op *op)
 	return T_PASS;
 }
 
-/* Keeps requests @first to @end going until @ios are done; each byte verified, -EAGAIN sent again. */
-static enum t_result some_traffic(struct t_ring *ring, struct t_buf *buf, unsigned int first, unsigned int end,
-				  unsigned int ios, unsigned int *again)
+/* Keeps requests @first to @end going until @ios are done: each succeeds, and every byte is verified. */
+static enum t_result some_traffic(struct t_ring *ring, struct t_buf *buf, unsigned int first, unsigned int end, unsigned int ios)
 {
 	struct op ops[DEPTH] = { };
 	unsigned int i, done = 0, in_flight = 0;
-	double deadline = now() + 120;
 
 	for (i = first; i < end; i++, in_flight++)
 		start(ring, buf, ops, i);
@@ -169,43 +151,40 @@ static enum t_result some_traffic(struct t_ring *ring, struct t_buf *buf, unsign
 		int ret = t_reap(ring, &which);
 
 		in_flight--;
-		if (ret == -EAGAIN) {
-			(*again)++;
-			T_CHECK(now() < deadline, "no progress: %u of %u requests, %u times -EAGAIN", done, ios, *again);
-			t_queue(ring, &ops[which].io, which);
-		} else {
-			T_IS(ret, ops[which].io.len, "request");
-			T_TRY(check(buf, &ops[which]));
-			if (++done + in_flight >= ios)
-				continue;
-			start(ring, buf, ops, which);
-		}
+		T_IS(ret, ops[which].io.len, "request");
+		T_TRY(check(buf, &ops[which]));
+		if (++done + in_flight >= ios)
+			continue;
+		start(ring, buf, ops, which);
 		in_flight++;
 		t_submit(ring);
 	}
 	return T_PASS;
 }
 
-static enum t_result traffic(struct t_ring *ring, struct t_buf *buf, unsigned int ios, unsigned int *again)
+static enum t_result traffic(struct t_ring *ring, struct t_buf *buf, unsigned int ios)
 {
-	return some_traffic(ring, buf, 0, DEPTH, ios, again);
+	return some_traffic(ring, buf, 0, DEPTH, ios);
 }
 
 static unsigned int map_ms;	/* how long mapping takes */
 static unsigned int pause_us = 3000;
 static bool fences;
 
+/* A request goes to a worker of io-wq, which makes the mapping and issues it again. */
+#define ASIDE	"io_uring/io_uring_queue_async_work"
+
 static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op)
 {
 	struct t_buf buf, other;
 	struct storm storm = { .buf = &buf, .op = op, .pause_us = pause_us, .wanted = fences, .fences = fences };
-	unsigned int again = 0;
+	unsigned int ios = 0;
 	struct t_ring ring;
+	long aside;
 
 	T_TRY(need_exporter());
 	T_TRY(t_need(mode));
-	if (cannot_bounce(segment))
-		return t_skip("no bounce buffer holds segments of %zu bytes", segment);
+	T_TRY(trace_begin(ASIDE, "0"));
 	begin(&buf, segment, 0);
 	begin(&other, segment, 0);
 	storm.arg = op == DMA_BUF_IO_TEST_LOCK_PAIR ? other.fd : 0;
@@ -214,11 +193,13 @@ static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op)
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	storm_begin(&storm);
 	do {
-		T_TRY(traffic(&ring, &buf, DEPTH + 64 * scale, &again));
+		T_TRY(traffic(&ring, &buf, DEPTH + 64 * scale));
+		ios += DEPTH + 64 * scale;
 	} while (storm.count < 20 * scale);
 	T_TRY(storm_end(&storm));
-	t_diag("%u invalidations, %llu mappings, %u requests sent again", storm.count,
-	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL), again);
+	aside = trace_end(ASIDE);
+	t_diag("%u invalidations, %llu mappings; %u requests succeeded, put aside for io-wq %ld times", storm.count,
+	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL), ios, aside);
 	T_CHECK(ask(&buf, DMA_BUF_IO_TEST_TOTAL) > 1, "nothing was ever mapped again");
 	T_IS(t_clear(&ring, 0), 1, "unregister");
 	t_ring_exit(&ring);
@@ -231,21 +212,18 @@ static enum t_result storm(void)
 	return weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_INVALIDATE);
 }
 
-/* Another registration of the dma-buf, of half of it as far as traffic goes, and for another disk if there is one. */
+/* Another registration of the dma-buf, of half of it as far as traffic goes, for another disk. */
 static void __attribute__((noreturn)) second(struct t_buf *buf)
 {
-	unsigned int again = 0;
 	struct t_ring ring;
 
-	if (t_dev2) {
-		t_disk_exit(&disk);
-		t_disk_init(&disk, t_dev2);
-		fd = t_open(t_dev2, O_RDWR | O_DIRECT);
-	}
+	t_disk_exit(&disk);
+	t_disk_init(&disk, t_dev2);
+	fd = t_open(t_dev2, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, DEPTH, SLOTS);
 	if (t_register(&ring, 0, buf->fd, fd, 0) != 1)
 		t_die("no second registration");
-	_exit(some_traffic(&ring, buf, DEPTH / 2, DEPTH, 8 * DEPTH * scale, &again));
+	_exit(some_traffic(&ring, buf, DEPTH / 2, DEPTH, 8 * DEPTH * scale));
 }
 
 /* One invalidation takes both mappings. */
@@ -253,14 +231,12 @@ static enum t_result twice(void)
 {
 	struct t_buf buf;
 	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 30000, .wanted = 2 };
-	unsigned int again = 0;
 	struct t_ring ring;
 	int status;
 	pid_t pid;
 
-	/* a mapping that goes overwrites the memory with all of its bounce buffer */
-	if (bounces())
-		return t_skip("two mappings have two bounce buffers, and the last one to go wins");
+	if (!t_dev2)
+		return t_skip("no second disk, whose mapping would be another one: name one in DEV2=");
 	T_TRY(need_exporter());
 	begin(&buf, 4096, 0);
 	pid = fork();
@@ -270,7 +246,7 @@ static enum t_result twice(void)
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	storm_begin(&storm);
 	do {
-		T_TRY(some_traffic(&ring, &buf, 0, DEPTH / 2, DEPTH, &again));
+		T_TRY(some_traffic(&ring, &buf, 0, DEPTH / 2, DEPTH));
 	} while (!waitpid(pid, &status, WNOHANG));
 	T_TRY(storm_end(&storm));
 	T_IS(status, 0, "the child's status");
@@ -288,14 +264,12 @@ static double processor_time(void)
 	return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Mapping says "again" for ever: each request says so once, and nobody is busy any more. */
+/* Mapping says "again" for ever: each request ends once, and nobody is busy any more. */
 static enum t_result always_again(enum t_mode mode)
 {
-	/* io_uring itself would send a polled one again */
-	const int wanted = mode == T_POLLED ? -EBUSY : -EAGAIN;
 	struct t_io io = { .fd = fd, .len = BLOCK };
 	struct io_uring_cqe *cqe;
-	unsigned int again = 0, i;
+	unsigned int i;
 	struct t_ring ring;
 	struct t_buf buf;
 	double used;
@@ -311,14 +285,14 @@ static enum t_result always_again(enum t_mode mode)
 		t_queue(&ring, &io, i);
 	t_submit(&ring);
 	for (i = 0; i < DEPTH; i++)
-		T_IS(t_reap(&ring, NULL), wanted, "read");
+		T_IS(t_reap(&ring, NULL), -EBUSY, "read");
 	used = processor_time();
 	sleep(1);
 	used = processor_time() - used;
 	T_CHECK(used < 0.5, "%.2f s of processor time in a second with nothing to do", used);
 	T_IS(io_uring_peek_cqe(&ring.uring, &cqe), -EAGAIN, "one completion more");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, 0, NULL), 0, "let it succeed");
-	T_TRY(traffic(&ring, &buf, 2 * DEPTH, &again));
+	T_TRY(traffic(&ring, &buf, 2 * DEPTH));
 	T_IS(ask(&buf, DMA_BUF_IO_TEST_TOTAL), 2, "mappings");
 	t_ring_exit(&ring);
 	return unused(&buf);
@@ -348,7 +322,7 @@ static enum t_result with(const char *attribute, int value, enum t_result (*test
 	return result;
 }
 
-/* Requests wait for tags holding references. */
+/* Requests wait for tags. */
 static enum t_result few_tags(void)
 {
 	return with("nr_requests", 4, storm);
@@ -359,10 +333,73 @@ static enum t_result split(void)
 	return with("max_sectors_kb", 4, storm);
 }
 
-/* 16 bios to a request, more than there are tags. */
+/* 16 commands to a request, more than there are tags. */
 static enum t_result split_few_tags(void)
 {
 	return with("nr_requests", 4, split);
+}
+
+#define COMMAND	"nvme/nvme_setup_cmd"
+#define PARTS	(BLOCK / 4096)
+
+/* So many commands for the reads and writes of whole blocks, some of them in flight together. */
+static enum t_result count_commands(struct t_ring *ring, struct t_buf *buf, unsigned int rounds, long *commands)
+{
+	char filter[64];
+	unsigned int round, i;
+
+	snprintf(filter, sizeof(filter), "disk == \"%s\"", disk_name(t_dev));
+	T_TRY(trace_begin(COMMAND, filter));
+	for (round = 0, *commands = 0; round < rounds; round++) {
+		for (i = 0; i < 8; i++) {
+			struct t_io io = { .fd = fd, .write = i % 2, .addr = i * BLOCK, .len = BLOCK,
+					   .pos = i % 2 ? SCRATCH + i * BLOCK : (i + round) * BLOCK };
+
+			memset(buf->map + io.addr, round * 8 + i, BLOCK);
+			t_queue(ring, &io, i);
+		}
+		t_submit(ring);
+		for (i = 0; i < 8; i++)
+			T_IS(t_reap(ring, NULL), BLOCK, "request");
+		/* checking reads the disk, too, by one command or more */
+		*commands += trace_end(COMMAND);
+		for (i = 0; i < 8; i++)
+			T_CHECK(t_same("data", buf->map + i * BLOCK,
+				       t_disk_read(&disk, i % 2 ? SCRATCH + i * BLOCK : (i + round) * BLOCK, BLOCK), BLOCK),
+				"wrong data in round %u", round);
+		T_TRY(trace_begin(COMMAND, filter));
+	}
+	trace_end(COMMAND);
+	return T_PASS;
+}
+
+/* The mapping goes between commands of a request: all of them are issued again, so that parts are transferred twice. */
+static enum t_result repeated(void)
+{
+	struct t_buf buf;
+	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = pause_us, .wanted = 1 };
+	const unsigned int rounds = 20 * scale, requests = 8 * rounds;
+	long quiet, stormy;
+	struct t_ring ring;
+
+	T_TRY(need_exporter());
+	begin(&buf, 4096, 0);
+	t_ring_init(&ring, T_PLAIN, DEPTH, SLOTS);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_TRY(count_commands(&ring, &buf, rounds, &quiet));
+	storm_begin(&storm);
+	T_TRY(count_commands(&ring, &buf, rounds, &stormy));
+	T_TRY(storm_end(&storm));
+	t_diag("%u requests of %lu commands: %ld commands, with %u invalidations %ld", requests, PARTS, quiet, storm.count, stormy);
+	T_IS(quiet, requests * PARTS, "commands with nobody invalidating");
+	T_CHECK(stormy > quiet, "no invalidation met a request");
+	t_ring_exit(&ring);
+	return unused(&buf);
+}
+
+static enum t_result split_counted(void)
+{
+	return with("max_sectors_kb", 4, repeated);
 }
 
 /* What a child does with its I/O in flight, the mapping coming and going. */
@@ -386,7 +423,7 @@ static void end_in_flight(struct t_buf *buf, const char *end)
 		for (i = 0; i < DEPTH; i++) {
 			int ret = t_reap(&ring, NULL);
 
-			if (ret != 4096 && ret != (int)BLOCK && ret != -EAGAIN)
+			if (ret != 4096 && ret != (int)BLOCK)
 				_exit(3);
 		}
 	}
@@ -419,7 +456,7 @@ static enum t_result ended(const char *end)
 /* One worker for all requests that have to make the mapping. */
 static enum t_result one_worker(void)
 {
-	unsigned int workers[2] = { 1, 1 }, again = 0, i;
+	unsigned int workers[2] = { 1, 1 }, i;
 	struct t_ring ring;
 	struct t_buf buf;
 
@@ -430,7 +467,7 @@ static enum t_result one_worker(void)
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	for (i = 0; i < 5 * scale; i++) {
 		T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
-		T_TRY(traffic(&ring, &buf, DEPTH, &again));
+		T_TRY(traffic(&ring, &buf, DEPTH));
 	}
 	t_ring_exit(&ring);
 	return unused(&buf);
@@ -442,7 +479,7 @@ static enum t_result one_worker(void)
  */
 static enum t_result parked(void)
 {
-	unsigned int workers[2] = { 4, 4 }, again = 0, i;
+	unsigned int workers[2] = { 4, 4 }, i;
 	struct storm storm = { .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = 3000 };
 	struct t_io io = { .fd = fd, .len = BLOCK };
 	struct io_uring_cqe *cqe;
@@ -467,23 +504,15 @@ static enum t_result parked(void)
 	usleep(100000);
 	storm.buf = &buf;
 	storm_begin(&storm);
-	T_TRY(traffic(&free, &other, 2 * DEPTH, &again));
+	T_TRY(traffic(&free, &other, 2 * DEPTH));
 	T_IS(io_uring_peek_cqe(&ring.uring, &cqe), -EAGAIN, "before the fence");
 	T_IS(storm.count, 0, "invalidations before the fence");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_FENCE, 0, NULL), 0, "signal it");
-	for (i = 0; i < DEPTH;) {
+	for (i = 0; i < DEPTH; i++) {
 		uint64_t which;
-		int ret = t_reap(&ring, &which);
 
-		io.addr = io.pos = which * BLOCK;
-		if (ret == -EAGAIN && again++ < 10000) {
-			t_queue(&ring, &io, which);
-			t_submit(&ring);
-			continue;
-		}
-		T_IS(ret, BLOCK, "read");
-		T_CHECK(t_same("read", buf.map + io.addr, disk.image + io.pos, BLOCK), "wrong data");
-		i++;
+		T_IS(t_reap(&ring, &which), BLOCK, "read");
+		T_CHECK(t_same("read", buf.map + which * BLOCK, disk.image + which * BLOCK, BLOCK), "wrong data");
 	}
 	T_TRY(storm_end(&storm));
 	T_CHECK(storm.count, "nothing was ever invalidated");
@@ -608,7 +637,7 @@ static enum t_result nobody_comes(enum t_mode mode, unsigned int op)
 		uint64_t which;
 		int ret = t_reap(&ring, &which);
 
-		if (ret == -EAGAIN || (ret == -ENODEV && op == DMA_BUF_IO_TEST_REVOKE))
+		if (ret == -ENODEV && op == DMA_BUF_IO_TEST_REVOKE)
 			continue;
 		T_IS(ret, BLOCK, "read");
 		T_CHECK(t_same("read", buf.map + which * BLOCK, disk.image + which * BLOCK, BLOCK), "wrong data");
@@ -647,7 +676,6 @@ static void *drop_caches(void *arg)
 static enum t_result shrunk(enum t_mode mode)
 {
 	struct storm storm = { .buf = NULL };
-	unsigned int again = 0;
 	struct t_ring ring;
 	struct t_buf buf;
 
@@ -659,7 +687,7 @@ static enum t_result shrunk(enum t_mode mode)
 	if (pthread_create(&storm.thread, NULL, drop_caches, &storm))
 		t_die("no thread");
 	do {
-		T_TRY(traffic(&ring, &buf, DEPTH + 64 * scale, &again));
+		T_TRY(traffic(&ring, &buf, DEPTH + 64 * scale));
 	} while (storm.count < 20 * scale);
 	T_TRY(storm_end(&storm));
 	t_diag("%u rounds of shrinkers, %llu mappings", storm.count,
@@ -694,7 +722,7 @@ static void *keep_busy(void *arg)
 
 		t_submit(&ring);
 		ret = t_reap(&ring, NULL);
-		if (ret != T_PAGE && ret != -EAGAIN)
+		if (ret != T_PAGE)
 			storm->error = ret;
 		if (storm->stop)
 			i--;
@@ -749,14 +777,15 @@ int main(int argc, char **argv)
 
 	if (more && atoi(more) > 0)
 		scale = atoi(more);
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_MODES + 4 + 3 + T_MODES + 2 + 3 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, T_MODES + 5 + 3 + T_MODES + 2 + 3 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	for (mode = 0; mode < T_MODES; mode++)
 		t_report(weather(mode, 4096, DMA_BUF_IO_TEST_INVALIDATE), "a storm of invalidations, %s", t_mode_names[mode]);
 	t_report(weather(T_PLAIN, 2 * T_MIB, DMA_BUF_IO_TEST_INVALIDATE), "a storm of invalidations, large segments");
 	t_report(few_tags(), "a storm while requests wait for tags");
-	t_report(split_few_tags(), "a storm between the bios of a request");
+	t_report(split_few_tags(), "a storm between the commands of a request");
+	t_report(split_counted(), "a storm between the commands of a request, which are counted");
 	map_ms = 5;
 	t_report(storm(), "a storm while maps are being made");
 	map_ms = 0;

@@ -87,7 +87,7 @@ static bool round_is_right(const struct job *job, unsigned int round)
 
 static enum t_result run_job(const struct job *job)
 {
-	unsigned int round, chunk, got, again;
+	unsigned int round, chunk, got;
 	struct t_ring ring;
 	uint64_t data;
 	bool ok;
@@ -100,15 +100,9 @@ static enum t_result run_job(const struct job *job)
 		for (chunk = 0; chunk < DEPTH; chunk++)
 			queue(&ring, job, fd, round, chunk);
 		t_submit(&ring);
-		for (got = again = 0; got < DEPTH;) {
+		for (got = 0; got < DEPTH; got++) {
 			ret = t_reap(&ring, &data);
-			if (ret == -EAGAIN && again++ < 100000) {
-				queue(&ring, job, fd, round, data);
-				t_submit(&ring);
-				continue;
-			}
 			T_IS(ret, length(round, data), job->write ? "write" : "read");
-			got++;
 		}
 		t_buf_begin(job->buf);
 		ok = round_is_right(job, round);
