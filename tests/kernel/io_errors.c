@@ -3,9 +3,8 @@
  * I/O through a registered dma-buf that must not succeed, or must succeed only
  * with the right bytes: wrong file, wrong range, wrong opcode, wrong mode.
  */
-#include "helpers.h"
+#include "exporter.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -404,37 +403,113 @@ static int clone_to(struct t_ring *to, unsigned int flags, unsigned int src,
 	return t_io_uring_register(to->uring.ring_fd, T_REGISTER_CLONE, &arg, 1);
 }
 
-/* A range that holds a dma-buf is refused as a whole; one without is cloned. */
+/* What the other ring has by cloning is the same registration: the same file, the same mapping. */
+static enum t_result reads_as(struct t_ring *other, unsigned int slot, int want)
+{
+	struct t_io io = at(4096, 8192, 12288);
+	int ret;
+
+	io.slot = slot;
+	ret = t_rw(other, &io);
+	t_buf_begin(&buf);
+	T_CHECK(ret != 8192 || t_same("read through the clone", buf.map + 4096, disk.image + 12288, 8192), "wrong data");
+	memcpy(buf.map, buf.poison, SIZE);
+	t_buf_end(&buf);
+	T_IS(ret, want, "read through the clone");
+	return T_PASS;
+}
+
+/* A table shares its dma-bufs with another ring, whole or in part; each ring lets go of its own. */
 static enum t_result cloning(void)
 {
 	static char user[4096] __attribute__((aligned(4096)));
 	struct t_io io = at((uintptr_t)user, 4096, 0);
+	struct t_leaks leaks;
 	struct t_ring other;
 
 	T_IS(t_register_user(&ring, 0, user, sizeof(user), 0), 1, "register user memory");
+	T_TRY(t_leaks_init(&leaks));
 	t_ring_init(&other, T_PLAIN, 4, 0);
-	T_IS(clone_to(&other, 0, 0, 0, 0), -EOPNOTSUPP, "whole table");
-	T_IS(clone_to(&other, 0, 0, 0, SLOT + 1), -EOPNOTSUPP, "up to the dma-buf");
-	T_IS(clone_to(&other, 0, SLOT, 0, 1), -EOPNOTSUPP, "the dma-buf alone");
-	T_IS(io_uring_register_buffers_sparse(&other.uring, 2), 0, "the refused ring has no table");
-	T_IS(t_register_user(&other, 1, user, sizeof(user), 0), 1, "register user memory");
-	T_IS(clone_to(&other, T_CLONE_REPLACE, 0, 0, 0), -EOPNOTSUPP, "whole table over another");
-	T_IS(clone_to(&ring, T_CLONE_REPLACE, SLOT, 2, 1), -EOPNOTSUPP, "within the ring");
-	io.slot = 1;
-	T_IS(t_rw(&other, &io), 4096, "the other ring kept its slot");
+	T_IS(clone_to(&other, 0, 0, 0, 0), 0, "whole table");
+	T_TRY(t_leaks_check(&leaks));
+	T_TRY(reads_as(&other, SLOT, 8192));
 	io.slot = 0;
-	T_IS(t_rw(&other, &io), -EFAULT, "and got no other");
-	T_IS(clone_to(&other, T_CLONE_REPLACE, 0, 0, 1), 0, "a range without dma-buf");
-	T_IS(t_rw(&other, &io), 4096, "read through the clone");
-	T_CHECK(t_same("read through the clone", user, disk.image, 4096), "wrong data");
+	T_IS(t_rw(&other, &io), 4096, "user memory beside it");
+	T_CHECK(t_same("read", user, disk.image, 4096), "wrong data");
+	io = at(0, 4096, 0);
+	io.fd = t_open(t_dev, O_RDWR | O_DIRECT);
+	T_IS(t_rw(&other, &io), -EBADF, "another file through the clone");
+	close(io.fd);
+	T_IS(t_clear(&other, SLOT), 1, "clear the clone");
 	T_TRY(works());
-	/* The destination may hold dma-bufs outside the range. */
-	T_IS(clone_to(&ring, T_CLONE_REPLACE, 0, 2, 1), 0, "beside a dma-buf");
-	T_TRY(works());
-	t_ring_exit(&other);
-	T_IS(t_clear(&ring, 0), 1, "clear");
+	T_IS(clone_to(&other, T_CLONE_REPLACE, SLOT, 0, 1), 0, "the dma-buf alone, over another slot");
+	T_TRY(reads_as(&other, 0, 8192));
+	T_TRY(reads_as(&other, SLOT, -EFAULT));
+	T_IS(clone_to(&ring, T_CLONE_REPLACE, SLOT, 2, 1), 0, "within the ring");
+	T_TRY(reads_as(&ring, 2, 8192));
+
+	/* the clones outlive the slot that they were made from */
+	T_IS(t_clear(&ring, SLOT), 1, "clear the original");
+	T_TRY(reads_as(&ring, SLOT, -EFAULT));
+	T_TRY(reads_as(&ring, 2, 8192));
+	T_TRY(reads_as(&other, 0, 8192));
+	T_TRY(t_leaks_check(&leaks));
 	T_IS(t_clear(&ring, 2), 1, "clear");
+	T_TRY(reads_as(&other, 0, 8192));
+	t_ring_exit(&other);
+	leaks.attachments--;
+	T_TRY(t_leaks_check(&leaks));
+	T_IS(t_clear(&ring, 0), 1, "clear");
+	T_IS(t_register(&ring, SLOT, buf.fd, fd, 0), 1, "register anew");
 	return works();
+}
+
+/* An exporter waits for the requests of all rings that share a registration. */
+static enum t_result cloned_invalidated(void)
+{
+	const size_t len = 32768;
+	struct t_ring rings[T_MODES];
+	struct t_buf moving;
+	unsigned int mode, nr = 0, i, round;
+	int own = t_open(t_dev, O_RDWR | O_DIRECT);
+
+	T_TRY(need_exporter());
+	t_buf_adopt(&moving, export_buf(SIZE, T_PAGE, DMA_BUF_IO_TEST_MOVES), SIZE);
+	for (mode = 0; mode < T_MODES; mode++) {
+		struct {
+			uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
+		} arg = { rings[0].uring.ring_fd, T_CLONE_REPLACE, 0, 0, 1, { 0 } };
+
+		if (t_need(mode) != T_PASS)
+			continue;
+		t_ring_init(&rings[nr], mode, 8, 1);
+		if (nr)
+			T_IS(t_io_uring_register(rings[nr].uring.ring_fd, T_REGISTER_CLONE, &arg, 1), 0, "clone");
+		else
+			T_IS(t_register(&rings[nr], 0, moving.fd, own, 0), 1, "register");
+		nr++;
+	}
+	for (round = 0; round < 50; round++) {
+		for (i = 0; i < nr; i++) {
+			const struct t_io io = { .fd = own, .len = len, .addr = i * len, .pos = (round + i) * len };
+
+			t_queue(&rings[i], &io, 0);
+			t_submit(&rings[i]);
+		}
+		T_IS(control(&moving, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+		for (i = 0; i < nr; i++) {
+			T_IS(t_reap(&rings[i], NULL), len, "read");
+			T_CHECK(t_same("read", moving.map + i * len, disk.image + (round + i) * len, len), "wrong data");
+		}
+	}
+	T_IS(ask(&moving, DMA_BUF_IO_TEST_LIVE), 1, "mappings");
+	for (i = 0; i < nr; i++)
+		t_ring_exit(&rings[i]);
+	T_TRY(await_live(&moving, 0));
+	T_IS(ask(&moving, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
+	close(own);
+	t_buf_exit(&moving);
+	return T_PASS;
 }
 
 static const struct {
@@ -458,6 +533,7 @@ static const struct {
 	{ "NVMe passthrough", passthrough },
 	{ "polled ring", polled },
 	{ "cloning the table", cloning },
+	{ "clones while the exporter invalidates", cloned_invalidated },
 };
 
 int main(int argc, char **argv)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A namespace is detached from its controller, which stays: I/O to it fails,
- * the exporter is not kept waiting, and its neighbour does not notice. DEV and
- * DEV2 are namespaces of one controller; it is DEV2 that goes.
+ * A namespace is detached from its controller, which stays: I/O to it gets
+ * -ENODEV, the exporter its mapping, unless its neighbour uses that, too, who does
+ * not notice. DEV and DEV2 are namespaces of one controller; it is DEV2 that goes.
  */
 #include "device.h"
 
@@ -74,12 +74,33 @@ static enum t_result good(const char *path)
 	return watched_exit(&buf);
 }
 
-static enum t_result detached(bool busy)
+/* I/O by a registration whose namespace is gone. */
+static enum t_result gone(struct load *load)
 {
-	struct load load = { .ends = true };
+	struct t_io io = { .fd = load->fd, .len = T_PAGE };
+
+	T_IS(t_rw(&load->ring, &io), -ENODEV, "read");
+	io.write = true;
+	T_IS(t_rw(&load->ring, &io), -ENODEV, "write");
+	T_IS(t_register(&load->ring, 0, load->buf->fd, load->fd, 0), -ENODEV, "register anew");
+	return T_PASS;
+}
+
+/* The controller's other namespace, with a registration of the same dma-buf, whose mapping it keeps. */
+static enum t_result neighbour_works(struct load *load)
+{
+	T_IS(ask(load->buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings that the neighbour uses");
+	T_IS(load_batch(load, 2), 0, "the neighbour's I/O");
+	T_CHECK(load_is_right(load, 2), "wrong data");
+	return T_PASS;
+}
+
+static enum t_result detached(bool busy, bool shared)
+{
+	struct load load = { .ends = true }, next = { .disk = NULL };
 	struct event event = { .happen = detach, .rounds = 1 };
 	struct t_leaks leaks;
-	struct t_disk disk;
+	struct t_disk disk, first;
 	struct t_buf buf;
 	int error = 0;
 
@@ -91,14 +112,37 @@ static enum t_result detached(bool busy)
 	load.fd = t_open(t_dev2, O_RDWR | O_DIRECT);
 	t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
 	T_IS(t_register(&load.ring, 0, buf.fd, load.fd, 0), 1, "register");
-	if (busy)
+	if (shared) {
+		t_disk_init(&first, t_dev);
+		next.disk = &first;
+		next.buf = &buf;
+		next.fd = t_open(t_dev, O_RDWR | O_DIRECT);
+		t_ring_init(&next.ring, T_PLAIN, DEPTH, 1);
+		T_IS(t_register(&next.ring, 0, buf.fd, next.fd, 0), 1, "register for the neighbour");
+		T_IS(ask(&buf, DMA_BUF_IO_TEST_TOTAL), 1, "mappings made");
+	}
+	if (busy) {
 		T_TRY(load_during(&load, &event, &error));
-	else
+		T_CHECK(error == -ENODEV || error == -EIO, "in flight: %s", t_number(error));
+	} else {
 		T_IS(detach(0), 0, "detach");
+	}
 	T_TRY(await(false));
-	T_CHECK(load_batch(&load, 1) < 0, "I/O to a detached namespace succeeded");
+	if (shared)
+		T_TRY(neighbour_works(&next));
+	else
+		/* nobody need ask for it */
+		T_TRY(await_live(&buf, 0));
+	T_TRY(gone(&load));
 	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
 	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings after invalidation");
+	T_TRY(gone(&load));
+	if (shared) {
+		T_TRY(neighbour_works(&next));
+		t_ring_exit(&next.ring);
+		close(next.fd);
+		t_disk_exit(&first);
+	}
 	T_TRY(good(t_dev));
 	T_IS(t_clear(&load.ring, 0), 1, "unregister");
 	t_ring_exit(&load.ring);
@@ -115,14 +159,16 @@ int main(int argc, char **argv)
 {
 	char link[PATH_MAX], path[PATH_MAX];
 
-	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 3);
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 5);
 	if (!t_dev2)
 		t_die("no second namespace: name one as the second argument or in DEV2=");
 	snprintf(link, sizeof(link), "/sys/class/block/%s/device", disk_name(t_dev2));
 	snprintf(controller, sizeof(controller), "%s", disk_name(realpath(link, path) ?: "/?"));
 	nsid = atoi(get("/sys/class/block/%s/nsid", disk_name(t_dev2)));
 	t_report(good(t_dev2), "both namespaces of one controller");
-	t_report(detached(false), "detached when idle");
-	t_report(detached(true), "detached with I/O in flight");
+	t_report(detached(false, false), "detached when idle");
+	t_report(detached(true, false), "detached with I/O in flight");
+	t_report(detached(false, true), "detached when idle, its neighbour uses the same mapping");
+	t_report(detached(true, true), "detached with I/O in flight, its neighbour uses the same mapping");
 	return t_finish();
 }
