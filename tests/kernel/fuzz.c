@@ -2,12 +2,13 @@
 /*
  * Random operations on rings of every mode for SECONDS= (default 5), the same
  * ones for the same SEED=: registration, good and bad, I/O, good and bad,
- * invalidation, revocation, cloning, ring exit, controller reset.
+ * invalidation, revocation, cancelling, cloning, ring exit, controller reset.
  *
  * What each byte must be is known: a request in flight owns its range of the
  * buffer and of the disk, so that nothing else changes them, and slot i of any
- * ring only ever holds buffer i % BUFS. A request that is in flight while its
- * slot or buffer changes may also fail, with the error of that change.
+ * ring only ever holds buffer i % BUFS. So all slots of a buffer share one mapping.
+ * A request that is in flight while its slot or buffer changes may also fail, with
+ * the error of that change.
  */
 #include "exporter.h"
 
@@ -15,15 +16,16 @@
 #include <stdio.h>
 #include <time.h>
 
-#define BUFS	8	/* so that no memory is mapped more than 7 times, which DMA API debugging suspects */
-#define SLOTS	8
+#define BUFS	8
+#define SLOTS	(3 * BUFS)
 #define DEPTH	32
 #define SIZE	T_MIB
 #define LINES	60
 
 struct op {
 	bool busy;
-	bool unsure;		/* the slot has changed since: -EFAULT, too */
+	bool unsure;		/* the slot has changed since: -EFAULT and -EBADF, too */
+	bool cancelled;		/* somebody tried to */
 	int want;		/* result in a world at rest */
 	bool map_fails;		/* the exporter was told so */
 	bool gone;		/* the buffer was revoked */
@@ -33,8 +35,9 @@ struct op {
 
 struct ring {
 	struct t_ring ring;
-	int other;		/* another struct file of the disk */
-	bool slots[SLOTS];
+	int target, other;	/* two struct files of the disk */
+	unsigned int file;	/* number of that of ->target */
+	unsigned int slots[SLOTS];	/* number of the file that it is for; 0: none */
 	struct op ops[DEPTH];
 	unsigned int in_flight;
 };
@@ -51,7 +54,9 @@ static unsigned int nr_rings;
 static struct buf bufs[BUFS];
 static struct t_leaks leaks;
 static char lines[LINES][160];
-static unsigned long line, ios;
+static unsigned long line, ios, clones, cancels;
+static int common;		/* a struct file that rings share, number 1 */
+static unsigned int files = 1;
 static unsigned int seed;
 static unsigned long long state;
 
@@ -110,6 +115,11 @@ static void now_unsure(struct op *op)
 	op->unsure = true;
 }
 
+static void now_cancelled(struct op *op)
+{
+	op->cancelled = true;
+}
+
 static void now_failing(struct op *op)
 {
 	op->map_fails = true;
@@ -120,15 +130,21 @@ static void now_gone(struct op *op)
 	op->gone = true;
 }
 
+/* What fail_maps() lets a request get; EAGAIN is not for it, and EINTR no reason to give up. */
 static bool of_map(int err)
 {
 	return err == -ENOMEM || err == -EBUSY || err == -EIO;
 }
 
+static bool of_registering(int err)
+{
+	return of_map(err) || err == -EAGAIN || err == -EINTR;
+}
+
 static bool may_end(const struct op *op, int ret)
 {
-	return ret == op->want || (op->unsure && (ret == -EFAULT || ret == (int)op->io.len)) ||
-	       (op->map_fails && of_map(ret)) || (op->gone && ret == -ENODEV);
+	return ret == op->want || (op->unsure && (ret == -EFAULT || ret == -EBADF || ret == (int)op->io.len)) ||
+	       (op->cancelled && ret == -ECANCELED) || (op->map_fails && of_map(ret)) || (op->gone && ret == -ENODEV);
 }
 
 /* Buffers */
@@ -243,6 +259,8 @@ static void start(struct ring *ring)
 		return;
 	if (!ring->slots[slot])
 		op->want = -EFAULT;
+	else if (ring->slots[slot] != ring->file)	/* cloned from who has another */
+		op->want = -EBADF;
 	else if (!bad)
 		spoil(ring, op);
 	op->busy = true;
@@ -264,11 +282,6 @@ static void done(struct ring *ring, unsigned int i, int ret)
 	const struct t_io *io = &op->io;
 
 	say("%s %zu: %u is done: %s", t_mode_names[ring->ring.mode], ring - rings, i, t_number(ret));
-	if (ret == -EAGAIN) {	/* for want of memory: to be sent again, unchanged */
-		t_queue(&ring->ring, io, i);
-		t_submit(&ring->ring);
-		return;
-	}
 	op->busy = false;
 	ring->in_flight--;
 	if (ret < 0)
@@ -336,8 +349,8 @@ static void add_slot(unsigned int r, unsigned int slot, int target)
 
 	say("%s %u: register slot %u: %s", t_mode_names[ring->ring.mode], r, slot, t_number(ret));
 	if (ret == 1)
-		ring->slots[slot] = true;
-	else if (!bufs[slot % BUFS].map_fails || !of_map(ret))
+		ring->slots[slot] = ring->file;
+	else if (!bufs[slot % BUFS].map_fails || !of_registering(ret))
 		broken("register: %s", t_number(ret));
 }
 
@@ -347,7 +360,7 @@ static void clear_slot(unsigned int r, unsigned int slot)
 
 	say("%s %u: clear slot %u", t_mode_names[ring->ring.mode], r, slot);
 	MUST(t_clear(&ring->ring, slot), 1, "clear");
-	ring->slots[slot] = false;
+	ring->slots[slot] = 0;
 }
 
 static void change_slot(unsigned int r, int target)
@@ -395,25 +408,57 @@ static void partial(unsigned int r, int target)
 	ret = t_update(&ring->ring, slot, IORING_RSRC_UPDATE_EXTENDED, descs, 3, NULL);
 	say("%s %u: update of slots from %u: %s", t_mode_names[ring->ring.mode], r, slot, t_number(ret));
 	if (ret == 1)
-		ring->slots[slot] = true;
-	else if (!bufs[slot % BUFS].map_fails || !of_map(ret))
+		ring->slots[slot] = ring->file;
+	else if (!bufs[slot % BUFS].map_fails || !of_registering(ret))
 		broken("update of three: %s", t_number(ret));
 }
 
-static void clone_table(unsigned int r)
+/* A range of a table, over slots that are for the same buffers, of another ring or the same. */
+static void clone_slots(unsigned int r)
 {
-	struct ring *from = &rings[r], *to = &rings[rnd(nr_rings)];
-	struct io_uring_clone_buffers_arg {
+	struct ring *from = &rings[r];
+	unsigned int t = rnd(nr_rings), i, before[SLOTS];
+	struct ring *to = &rings[t];
+	struct {
 		uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
 	} arg = { .src_fd = from->ring.uring.ring_fd, .flags = T_CLONE_REPLACE };
-	unsigned int i;
 
-	for (i = 0; i < SLOTS && !from->slots[i]; i++)
-		;
-	if (i == SLOTS || from == to)
-		return;
-	say("clone the table of ring %u", r);
-	MUST(t_io_uring_register(to->ring.uring.ring_fd, T_REGISTER_CLONE, &arg, 1), -EOPNOTSUPP, "clone");
+	arg.src_off = rnd(SLOTS / BUFS) * BUFS;
+	arg.dst_off = rnd(SLOTS / BUFS) * BUFS;
+	arg.nr = 1 + rnd(SLOTS - (arg.src_off > arg.dst_off ? arg.src_off : arg.dst_off));
+	say("%s %u: clone %u slots from %u over those from %u of ring %u", t_mode_names[from->ring.mode], r, arg.nr, arg.src_off,
+	    arg.dst_off, t);
+	for (i = 0; i < arg.nr; i++)
+		each_op(t, arg.dst_off + i, -1, now_unsure);
+	MUST(t_io_uring_register(to->ring.uring.ring_fd, T_REGISTER_CLONE, &arg, 1), 0, "clone");
+	memcpy(before, from->slots, sizeof(before));
+	memcpy(to->slots + arg.dst_off, before + arg.src_off, arg.nr * sizeof(before[0]));
+	clones++;
+}
+
+/* One request or all; those that are done, or about to be, stay as they are. */
+static void cancel(unsigned int r)
+{
+	struct io_uring_sync_cancel_reg reg = {
+		.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = { .tv_nsec = 1000000 },
+	};
+	struct ring *ring = &rings[r];
+	unsigned int i = rnd(DEPTH);
+	int ret;
+
+	if (rnd(2)) {
+		reg.flags = 0;
+		reg.addr = i;
+		ring->ops[i].cancelled |= ring->ops[i].busy;
+	} else {
+		for (i = 0; i < SLOTS; i++)
+			each_op(r, i, -1, now_cancelled);
+	}
+	ret = io_uring_register_sync_cancel(&ring->ring.uring, &reg);
+	say("%s %u: cancel %s: %s", t_mode_names[ring->ring.mode], r, reg.flags ? "all" : "one", t_number(ret));
+	if (ret < 0 && ret != -ENOENT && ret != -EALREADY && ret != -ETIME && ret != -EINTR)
+		broken("cancel: %s", t_number(ret));
+	cancels++;
 }
 
 /* Exporter and device */
@@ -428,7 +473,7 @@ static void invalidate(unsigned int b)
 
 static void fail_maps(unsigned int b)
 {
-	static const int errors[] = { ENOMEM, EBUSY, EIO };
+	static const int errors[] = { ENOMEM, EBUSY, EIO, EAGAIN, EINTR };
 	struct buf *buf = &bufs[b];
 	int err = buf->map_fails ? 0 : errors[rnd(T_COUNT(errors))];
 
@@ -462,15 +507,14 @@ static void revoke_buf(unsigned int b)
 
 			if (!rings[r].slots[slot])
 				continue;
-			MUST(t_rw(&rings[r].ring, &io), -ENODEV, "I/O to a revoked buffer");
+			MUST(t_rw(&rings[r].ring, &io), rings[r].slots[slot] == rings[r].file ? -ENODEV : -EBADF,
+			     "I/O to a revoked buffer");
 			clear_slot(r, slot);
 		}
 	buf_check(&bufs[b]);
 	t_buf_exit(&bufs[b].buf);
 	buf_init(&bufs[b], true);
 }
-
-static int targets[T_MODES];
 
 static void ring_begin(unsigned int r, enum t_mode mode)
 {
@@ -479,23 +523,32 @@ static void ring_begin(unsigned int r, enum t_mode mode)
 
 	memset(ring, 0, sizeof(*ring));
 	t_ring_init(&ring->ring, mode, DEPTH, SLOTS);
-	targets[r] = t_open(t_dev, O_RDWR | O_DIRECT);
+	if (rnd(2)) {
+		ring->target = dup(common);
+		ring->file = 1;
+	} else {
+		ring->target = t_open(t_dev, O_RDWR | O_DIRECT);
+		ring->file = ++files;
+	}
 	ring->other = t_open(t_dev, O_RDWR | O_DIRECT);
-	MUST(io_uring_register_files(&ring->ring.uring, &targets[r], 1), 0, "register the file");
+	MUST(io_uring_register_files(&ring->ring.uring, &ring->target, 1), 0, "register the file");
 	for (slot = 0; slot < SLOTS; slot++)
 		if (rnd(4))
-			add_slot(r, slot, targets[r]);
+			add_slot(r, slot, ring->target);
 }
 
-/* When the attachments are those of the slots there are, no I/O of a ring that is gone runs any more. */
+/* Each buffer has one attachment, if any slot at all has it: then no I/O of a ring that is gone runs any more. */
 static void settle(const struct ring *gone)
 {
 	struct t_leaks want = leaks;
 	unsigned int r, slot, b;
+	bool used[BUFS] = { };
 
 	for (r = 0; r < nr_rings; r++)
 		for (slot = 0; slot < SLOTS; slot++)
-			want.attachments += rings[r].slots[slot];
+			used[slot % BUFS] |= rings[r].slots[slot];
+	for (b = 0; b < BUFS; b++)
+		want.attachments += used[b];
 	want.buffers += BUFS;
 	/* a worker's last reference on a request, and so on its slot, goes when the task next enters the ring */
 	for (slot = 0; slot < 20; slot++, usleep(5000))
@@ -519,8 +572,8 @@ static void ring_end(unsigned int r)
 	if (rnd(2))
 		t_submit(&ring->ring);
 	if (rnd(2)) {
-		close(targets[r]);
-		targets[r] = -1;
+		close(ring->target);
+		ring->target = -1;
 	}
 	t_ring_exit(&ring->ring);
 	ring->in_flight = 0;
@@ -531,8 +584,8 @@ static void ring_end(unsigned int r)
 	for (i = 0; i < DEPTH; i++)
 		if (ring->ops[i].busy)
 			restore(&ring->ops[i]);
-	if (targets[r] >= 0)
-		close(targets[r]);
+	if (ring->target >= 0)
+		close(ring->target);
 	close(ring->other);
 }
 
@@ -570,14 +623,16 @@ static void step(void)
 	} else if (what < 900) {
 		invalidate(b);
 	} else if (what < 940) {
-		change_slot(r, targets[r]);
+		change_slot(r, rings[r].target);
 	} else if (what < 955) {
-		bad_registration(r, targets[r]);
+		bad_registration(r, rings[r].target);
 	} else if (what < 965) {
-		partial(r, targets[r]);
+		partial(r, rings[r].target);
 	} else if (what < 970) {
-		clone_table(r);
-	} else if (what < 978) {
+		clone_slots(r);
+	} else if (what < 975) {
+		cancel(r);
+	} else if (what < 980) {
 		fail_maps(b);
 	} else if (what < 986) {
 		slow_maps(b);
@@ -605,6 +660,7 @@ static enum t_result fuzz(unsigned int seconds)
 
 	T_TRY(need_exporter());
 	T_TRY(t_leaks_init(&leaks));
+	common = t_open(t_dev, O_RDWR | O_DIRECT);
 	for (i = 0; i < BUFS; i++)
 		buf_init(&bufs[i], i < BUFS - 1);
 	for (mode = 0; mode < T_MODES; mode++)
@@ -621,7 +677,8 @@ static enum t_result fuzz(unsigned int seconds)
 		ring_end(i);
 	for (i = 0; i < BUFS; i++)
 		t_buf_exit(&bufs[i].buf);
-	t_diag("SEED=%u: %lu operations, %lu requests", seed, line, ios);
+	close(common);
+	t_diag("SEED=%u: %lu operations, %lu requests, %lu clones, %lu cancellations", seed, line, ios, clones, cancels);
 	return t_leaks_check(&leaks);
 }
 
