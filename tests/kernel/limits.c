@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Large numbers: a dma-buf of more than 4 GiB, and requests as long as Linux takes.
+ * Large numbers: a dma-buf of more than 4 GiB, requests as long as Linux takes, and
+ * commands; and what the controller is told of memory when that is changed.
  */
 #include "device.h"
+#include "trace.h"
 
 #include <linux/udmabuf.h>
 
@@ -94,13 +96,122 @@ static enum t_result big(void)
 	return T_PASS;
 }
 
+#define COMMAND		"nvme/nvme_setup_cmd"
+#define LONGEST		8192		/* KiB, of a command */
+#define WIDE		"slow"		/* serial number of the disk that takes commands of any length */
+
+/* No disk says more, whatever its controller does. */
+static enum t_result limited(void)
+{
+	unsigned int i, disks = 0;
+
+	for (i = 0; i < 16; i++) {
+		const char *text = get("/sys/class/block/nvme%un1/queue/max_hw_dmabuf_sectors_kb", i);
+
+		if (!*text)
+			continue;
+		disks++;
+		T_CHECK(atoi(text) > 0 && atoi(text) <= LONGEST, "nvme%un1 takes commands of %s KiB", i, text);
+	}
+	T_CHECK(disks, "no disk says how long a command may be");
+	return T_PASS;
+}
+
+static enum t_result longest_command(void)
+{
+	const unsigned int parts = 3;
+	char path[64], filter[64];
+	struct t_io io = { .len = parts * LONGEST * 1024 };
+	unsigned int i;
+	struct t_buf buf;
+	long commands;
+
+	if (!find_disk(WIDE, path))
+		return t_skip("no controller that takes commands of any length: `make test` boots one with serial number " WIDE);
+	T_IS(atoi(get("/sys/class/block/%s/queue/max_hw_dmabuf_sectors_kb", disk_name(path))), LONGEST, "KiB");
+	T_TRY(t_buf_init(&buf, T_HEAP, io.len));
+	io.fd = t_open(path, O_RDWR | O_DIRECT);
+	T_IS(t_register(&ring, 0, buf.fd, io.fd, 0), 1, "register");
+	snprintf(filter, sizeof(filter), "disk == \"%s\"", disk_name(path));
+	for (i = 0; i < 2; i++) {
+		/* this disk is of nothing but zeros */
+		T_TRY(trace_begin(COMMAND, filter));
+		T_IS(t_rw(&ring, &io), io.len, "read");
+		commands = trace_end(COMMAND);
+		T_IS(commands, parts, "commands");
+		t_buf_begin(&buf);
+		T_CHECK(!buf.map[0] && !memcmp(buf.map, buf.map + 1, io.len - 1), "wrong data");
+		memset(buf.map, 0xa5, io.len);
+		t_buf_end(&buf);
+	}
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	close(io.fd);
+	t_buf_exit(&buf);
+	return T_PASS;
+}
+
+#define THRESHOLD	"/sys/module/nvme/parameters/sgl_threshold"
+
+static const char *const thresholds[] = { "0", "1", "32768" };
+
+static int set_threshold(unsigned int round)
+{
+	return put(thresholds[round % T_COUNT(thresholds)], THRESHOLD);
+}
+
+/* A mapping that was made with one threshold is used with all of them. */
+static enum t_result threshold_changes(size_t segment)
+{
+	struct load load = { .disk = &disk, .fd = fd };
+	struct event changes = { .happen = set_threshold, .rounds = 12 };
+	char before[32];
+	unsigned int i, j;
+	struct t_buf buf;
+
+	snprintf(before, sizeof(before), "%s", get(THRESHOLD));
+	if (!*before)
+		return t_skip(THRESHOLD ": %m");
+	T_TRY(need_exporter());
+	for (i = 0; i < T_COUNT(thresholds); i++) {
+		T_IS(set_threshold(i), 0, "threshold");
+		t_buf_adopt(&buf, export_buf(SIZE, segment, DMA_BUF_IO_TEST_MOVES), SIZE);
+		load.buf = &buf;
+		t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
+		T_IS(t_register(&load.ring, 0, buf.fd, fd, 0), 1, "register");
+		changes.done = false;
+		T_TRY(load_during(&load, &changes, NULL));
+		/* as long as the buffer, at each threshold */
+		for (j = 0; j < T_COUNT(thresholds); j++) {
+			struct t_io io = { .fd = fd, .len = SIZE, .pos = j * SIZE };
+
+			T_IS(set_threshold(j), 0, "threshold");
+			memset(buf.map, 0xa5, SIZE);
+			T_IS(t_rw(&load.ring, &io), SIZE, "read");
+			T_CHECK(t_same("read", buf.map, disk.image + io.pos, SIZE), "wrong data");
+		}
+		T_IS(ask(&buf, DMA_BUF_IO_TEST_TOTAL), 1, "mappings made");
+		T_IS(t_clear(&load.ring, 0), 1, "unregister");
+		t_ring_exit(&load.ring);
+		T_TRY(await_live(&buf, 0));
+		T_IS(ask(&buf, DMA_BUF_IO_TEST_SCRIBBLED), 0, "bytes written too late");
+		t_buf_exit(&buf);
+		t_disk_restore(&disk, 0, T_DISK_SIZE);
+	}
+	T_IS(put(before, THRESHOLD), 0, "threshold");
+	return T_PASS;
+}
+
 int main(int argc, char **argv)
 {
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 1);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 5);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 4, 1);
 	t_report(big(), "a dma-buf of %lu MiB", BIG / T_MIB);
+	t_report(limited(), "no command is longer than %u KiB", LONGEST);
+	t_report(longest_command(), "a controller that takes any length gets %u KiB", LONGEST);
+	t_report(threshold_changes(T_PAGE), "sgl_threshold changes under I/O");
+	t_report(threshold_changes(SIZE), "sgl_threshold changes under I/O, one segment");
 	t_ring_exit(&ring);
 	close(fd);
 	t_disk_exit(&disk);
