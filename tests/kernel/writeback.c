@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a request waits for before its data goes anywhere, with an exporter that
- * will not wait for it: writeback of the page cache, folios that others hold.
+ * will not wait for it: writeback of the page cache, folios that others hold. And
+ * what it does not wait for: pages that are in use for good.
  */
 #include "memcg.h"
+
+#include <sys/mount.h>
 
 #define ROUNDS	12
 #define READERS	4
@@ -110,15 +113,66 @@ static enum t_result beside_readers(unsigned int unused)
 	return watched_exit(&buf);
 }
 
+#define MOUNTED	"/tmp/mounted"
+
+/* With a file system on it: the buffer of the superblock is in use for as long as it is mounted. */
+static enum t_result over_superblock(enum t_mode mode)
+{
+	const int target = t_open(t_dev2, O_RDWR | O_DIRECT);
+	struct t_io io = { .fd = target, .len = T_PAGE };
+	unsigned char was[T_PAGE] __attribute__((aligned(4096)));
+	struct t_ring ring;
+	struct t_buf buf;
+
+	T_TRY(t_need(mode));
+	T_TRY(watched_init(&buf));
+	t_ring_init(&ring, mode, 8, 1);
+	T_IS(t_register(&ring, 0, buf.fd, target, 0), 1, "register");
+	T_IS(pread(target, was, sizeof(was), 0), sizeof(was), "plain read");
+	T_IS(t_rw(&ring, &io), T_PAGE, "read of the superblock");
+	T_CHECK(t_same("read", buf.map, was, sizeof(was)), "wrong data");
+	io.write = true;
+	T_IS(t_rw(&ring, &io), -EBUSY, "write over the superblock");
+	/* among data, of which nobody has any page, the same file takes a write */
+	io.pos = 204 * T_MIB;
+	T_IS(t_rw(&ring, &io), T_PAGE, "write beside it");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	close(target);
+	return watched_exit(&buf);
+}
+
+static enum t_result in_use(enum t_mode mode)
+{
+	char command[64];
+	enum t_result result;
+
+	if (!t_dev2)
+		return t_skip("no second disk for a file system: name one in DEV2=");
+	snprintf(command, sizeof(command), "mke2fs -F %s >/dev/null 2>&1", t_dev2);
+	if (system(command))
+		return t_skip("mke2fs does not run here");
+	mkdir(MOUNTED, 0700);
+	if (mount(t_dev2, MOUNTED, "ext4", 0, NULL))
+		return t_skip("mounting ext4: %m (CONFIG_EXT4_FS)");
+	result = over_superblock(mode);
+	T_IS(umount(MOUNTED), 0, "unmount");
+	return result;
+}
+
 int main(int argc, char **argv)
 {
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 3);
+	enum t_mode mode;
+
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 3 + T_MODES);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	cached = t_open(t_dev, O_RDWR);
 	t_report(in_memcg(own_writeback, false), "a read writes dirty pages back, for which the dma-buf is evicted");
 	t_report(in_memcg(own_writeback, true), "a write writes dirty pages back, for which the dma-buf is evicted");
 	t_report(in_memcg(beside_readers, 0), "writes beside buffered readers that evict the dma-buf");
+	for (mode = 0; mode < T_MODES; mode++)
+		t_report(in_use(mode), "a write over a page of the page cache that is in use, %s", t_mode_names[mode]);
 	t_disk_restore(&disk, 0, T_DISK_SIZE);
 	close(cached);
 	close(fd);
