@@ -137,7 +137,7 @@ ENGINE_BOOTS = (
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
 )
-CONCURRENT = "register_errors io_errors order slots exporter invalidate fuzz reset pressure writeback removal lifetime"
+CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
