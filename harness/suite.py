@@ -60,12 +60,16 @@ PAIR = " ".join(("-device nvme-subsys,id=pair -device nvme,id=both,serial=pair,s
     f"{form}" for nsid, form in enumerate(("logical_block_size=512,physical_block_size=512",
                                            "logical_block_size=4096,physical_block_size=4096",
                                            "ms=8", "ms=8,pi=1"), 1))))
+# A controller that takes commands of any length, of a namespace that takes seconds to be formatted.
+SLOW = ("-drive if=none,id=slow,driver=null-co,size=8G,read-zeroes=on,throttling.bps-write=1073741824 "
+        "-device nvme,drive=slow,serial=slow,mdts=0")
 # Names are given in the order in which a parallel scan finds the namespaces.
 PAIR_TESTS = """\
 nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial))/nvme*n*/nsid); path=${path%/nsid}; echo /dev/${path##*/}; }
 /tests/run.sh $(nsid 2) $(nsid 1) partition data queues; [ $? -le 1 ] || exit
 /tests/run.sh $(nsid 3) $(nsid 4) integrity; [ $? -le 1 ] || exit
-/tests/run.sh $(nsid 1) $(nsid 2) namespace; [ $? -le 1 ]"""
+/tests/run.sh $(nsid 1) $(nsid 2) namespace; [ $? -le 1 ] || exit
+/tests/run.sh $DEV $DEV2 held limits; [ $? -le 1 ]"""
 
 
 ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-co,size=64M,read-zeroes=on "
@@ -77,7 +81,7 @@ def makers() -> dict[str, Path | bytes]:
     return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.xfs")}
 
 
-def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = ZONED,
+def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = f"{ZONED} {SLOW}",
          before: str = "", append: str = "dma_debug_driver=nvme") -> Boot:
     """All programs or some, each with the time that a kernel takes which checks itself."""
     # udmabuf itself maps for a device that does not say how long a segment may be, which dma-debug takes ill.
@@ -97,7 +101,7 @@ BELOW = "disk=$(dirname $(grep -l ^below /sys/class/nvme/*/serial)); export DEV2
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
               append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=PAIR),
+         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=f"{PAIR} {SLOW}"),
          # The guest's controllers take SGLs: never, and whenever they can.
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
@@ -137,7 +141,7 @@ ENGINE_BOOTS = (
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
 )
-CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel fuzz reset pressure writeback removal lifetime"
+CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel held fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
