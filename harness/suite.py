@@ -153,9 +153,8 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
     Boot("off", MORE_MODES["off"]),
     slow("debug-off", MORE_MODES["off"], "debug", "slots exporter invalidate fuzz reset"),
-    # Not with udmabuf, which bounces what the CPU reads and writes, too, and so loses what the device wrote.
-    Boot("swiotlb", MORE_MODES["swiotlb"],
-         command=f"TESTS='exporter invalidate reset pressure removal'; {KERNEL_TESTS}"),
+    # All that there is to see: no dma-buf is taken.
+    Boot("swiotlb", MORE_MODES["swiotlb"], command=f"TESTS=bounce; {KERNEL_TESTS}"),
     # Pages of 64 KiB; and devices for which Linux maintains caches, with and without an IOMMU's mapping.
     Boot("arm64-strict", MODES["strict"], "arm64", f"export WITHOUT=compat; {KERNEL_TESTS}", iommu="smmu", timeout=5400),
     *(Boot(f"arm64-noncoherent-{mode}", MODES[mode], "arm64", f"TESTS='data slots exporter invalidate'; {KERNEL_TESTS}",
