@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from . import build, guest, host, progress, sources
-from .fault import Fault
+from .fault import Fault, LostGuest
 from .modes import IOMMUS, MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
+from .splat import splats
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
@@ -40,6 +41,7 @@ class Boot:
     qemu_extra: str = ""
     timeout: float = 2400
     iommu: str = "vtd"
+    down: float = 0  # seconds in which the guest goes down by itself, once it has said that it will
     files: Callable[[], dict[str, Path | bytes]] = dict
 
 
@@ -106,6 +108,7 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
+         Boot("reboot", MODES["strict"], command="/tests/shutdown $DEV", down=60, timeout=300),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 DEVICES = f"-device virtio-gpu-pci {PEERS}"
 
@@ -236,8 +239,48 @@ class Aloud:
         self.file.flush()
 
 
+# What the program says before it takes the guest down, what the test exporter then does last, and that it is over.
+GOING = re.compile(r"^\[ *([\d.]+)\] tests/kernel: going down$", re.M)
+TAKEN = re.compile(r"dma-buf-io-test: took back [1-9]\d* buffers")
+GONE = re.compile(r"^\[ *([\d.]+)\] reboot: Restarting system$", re.M)
+
+
+def went_down(console: str, within: float) -> str:
+    """Why a guest that said that it goes down did not as it should; nothing if it did.  The times are its own."""
+    going, gone = GOING.search(console), GONE.search(console)
+    if complaints := splats(console, PROVOKED):
+        return f"its kernel complained: {complaints[0]}"
+    if not going or not gone:
+        return f"it {'did not go down' if going else 'never said that it goes down'}; its console ends in:\n{guest.tail(console, 8)}"
+    if not TAKEN.search(console):
+        return "the test exporter had nothing to take back"
+    took = float(gone[1]) - float(going[1])
+    progress.say(f"  it took {took:.1f} s to go down")
+    return f"that is more than {within:g} s" if took > within else ""
+
+
+def boot_down(boot: Boot, kernel: Path) -> Tally:
+    """A guest that is to be lost, soon and quietly."""
+    keep = BUILD / "test" / boot.name
+    keep.mkdir(parents=True, exist_ok=True)
+    spec = guest.Spec(kernel=kernel, mode=boot.mode, command=boot.command, timeout=boot.timeout)
+    try:
+        with (keep / "out.txt").open("wb") as out:
+            guest.boot(spec, Aloud(out, boot.name), keep)
+        why = f"it is still there: {(keep / 'out.txt').read_text(errors='replace')}"
+    except LostGuest:
+        why = went_down((keep / "console").read_text(errors="replace"), boot.down)
+    except Fault as fault:
+        why = str(fault)
+    if why:
+        progress.say(f"  {why}")
+    return Tally(failed=1) if why else Tally(passed=1)
+
+
 def guest_tests(boot: Boot, kernel: Path) -> Tally:
     """The tests of one boot; what failed or was skipped is shown, all of it is kept."""
+    if boot.down:
+        return boot_down(boot, kernel)
     keep = BUILD / "test" / boot.name
     keep.mkdir(parents=True, exist_ok=True)
     broken = False

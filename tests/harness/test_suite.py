@@ -11,6 +11,7 @@ import pytest
 
 from harness import suite
 from harness.paths import ROOT
+from harness.splat import BEGIN
 
 
 def test_results_come_in_order_and_some_at_a_time():
@@ -49,3 +50,24 @@ def test_what_failed_is_said_with_its_reasons():
             "  ok 3 - left # SKIP no disk\n  # 7 ms\n  ok 4 - good too\n# a splat\nnot ok 1 - program # exit status 1\n")
     assert list(suite.worth_saying(text)) == ["# wanted 1", "not ok 2 - bad", "ok 3 - left # SKIP no disk",
                                               "# a splat", "not ok 1 - program # exit status 1"]
+
+
+DOWN = f"""\
+[    0.90] {BEGIN}
+[   12.50] tests/kernel: going down
+[   15.10] dma-buf-io-test: took back 5 buffers
+[   15.25] reboot: Restarting system
+"""
+
+
+@pytest.mark.parametrize(("change", "why"), (
+    (("", ""), ""),
+    (("reboot: Restarting system", "x"), "did not go down"),
+    (("tests/kernel: going down", "x"), "never said"),
+    (("took back 5", "took back 0"), "nothing to take back"),
+    (("15.25", "75.25"), "more than 60 s"),
+    (("[   15.10]", "[   15.00] INFO: task kworker blocked for more than 20 seconds\n[   15.10]"), "complained"),
+))
+def test_guest_that_goes_down(change: tuple[str, str], why: str) -> None:
+    said = suite.went_down(DOWN.replace(*change) if change[0] else DOWN, 60)
+    assert (why in said) if why else not said
