@@ -213,42 +213,6 @@ static enum t_result by_exit(enum t_mode mode)
 	return watched_exit(&buf);
 }
 
-/* An exporter that always says EINTR: requests are tried until it says something else or they are cancelled. */
-static enum t_result interrupted(enum t_mode mode)
-{
-	struct io_uring_cqe *cqe;
-	struct t_ring ring;
-	struct t_buf buf;
-	unsigned int n, i, round;
-
-	T_TRY(t_need(mode));
-	T_TRY(watched_init(&buf));
-	t_ring_init(&ring, mode, 2 * DEPTH, 1);
-	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
-	for (round = 0; round < 2; round++) {
-		T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
-		T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, times(1U << 30, EINTR), NULL), 0, "make it fail");
-		for (i = 0; i < DEPTH; i++)
-			queue_read(&ring, i);
-		t_submit(&ring);
-		settle(&ring);
-		if (!io_uring_peek_cqe(&ring.uring, &cqe)) {
-			t_diag("request %llu ended in %s while the exporter said EINTR", cqe->user_data, t_number(cqe->res));
-			return T_FAIL;
-		}
-		if (round)
-			cancel_all(&ring);
-		T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, 0, NULL), 0, "let it succeed");
-		T_TRY(reap_reads(&ring, &buf, &n));
-		/* those that were between two tries, and so not to be found, succeed */
-		T_CHECK(round || !n, "%u requests ended as cancelled that were not", n);
-	}
-	t_diag("%u of %lu requests were cancelled", n, (unsigned long)DEPTH);
-	T_IS(t_clear(&ring, 0), 1, "unregister");
-	t_ring_exit(&ring);
-	return watched_exit(&buf);
-}
-
 /* Of so many dma-bufs over and over, in slots of their own. */
 static int fill_table(struct t_ring *ring, const int *dmabufs, unsigned int nr)
 {
@@ -365,7 +329,6 @@ static const struct {
 	{ "cancelled while the exporter keeps its lock", by_request, true },
 	{ "a timeout while the exporter keeps its lock", by_timeout, false },
 	{ "the submitting thread exits while the exporter keeps its lock", by_exit, true },
-	{ "mapping is interrupted all the time", interrupted, true },
 };
 
 int main(int argc, char **argv)

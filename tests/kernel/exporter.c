@@ -96,7 +96,7 @@ static enum t_result fails(unsigned int op, int err, int wanted)
 
 /*
  * The map that a request makes: the request gets the error, the next one data; but
- * what the kernel has means of its own for, it tries again.
+ * no error that would say that the request was not done yet.
  */
 static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 {
@@ -114,10 +114,6 @@ static enum t_result remap_fails(enum t_mode mode, int err, int wanted)
 	t_queue(&ring, &io, 0);
 	t_submit(&ring);
 	T_IS(t_reap(&ring, NULL), wanted, "read");
-	if (wanted > 0) {
-		T_CHECK(t_same("read", buf.map, disk.image, wanted), "wrong data");
-		memcpy(buf.map, buf.poison, wanted);
-	}
 	T_TRY(t_check_read(&ring, io, &disk, &buf, 4096, 8192, 0));
 	T_IS(t_clear(&ring, 0), 1, "unregister");
 	t_ring_exit(&ring);
@@ -276,8 +272,8 @@ int main(int argc, char **argv)
 		{ ENOMEM, -ENOMEM }, { ENODEV, -ENODEV }, { EBUSY, -EBUSY },
 		/* nobody asked for NOWAIT, and the request is not to be sent again */
 		{ EAGAIN, -EBUSY }, { ESTALE, -EBUSY },
-		/* as if interrupted, which a worker is to look for cancelled work, too */
-		{ EINTR, 8192 },
+		/* though nothing has interrupted it */
+		{ EINTR, -EBUSY },
 		{ EIOCBQUEUED, -EIO },
 	};
 	static const enum t_mode modes[] = { T_PLAIN, T_POLLED, T_ASYNC };

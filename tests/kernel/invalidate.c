@@ -265,7 +265,7 @@ static double processor_time(void)
 }
 
 /* Mapping says "again" for ever: each request ends once, and nobody is busy any more. */
-static enum t_result always_again(enum t_mode mode)
+static enum t_result always_again(enum t_mode mode, int err)
 {
 	struct t_io io = { .fd = fd, .len = BLOCK };
 	struct io_uring_cqe *cqe;
@@ -280,7 +280,7 @@ static enum t_result always_again(enum t_mode mode)
 	t_ring_init(&ring, mode, DEPTH, SLOTS);
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
-	T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, times(1U << 30, EAGAIN), NULL), 0, "make it fail");
+	T_IS(control(&buf, DMA_BUF_IO_TEST_FAIL_MAP, times(1U << 30, err), NULL), 0, "make it fail");
 	for (i = 0; i < DEPTH; i++)
 		t_queue(&ring, &io, i);
 	t_submit(&ring);
@@ -777,7 +777,7 @@ int main(int argc, char **argv)
 
 	if (more && atoi(more) > 0)
 		scale = atoi(more);
-	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, T_MODES + 5 + 3 + T_MODES + 2 + 3 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, T_MODES + 5 + 3 + 2 * T_MODES + 2 + 3 + 2 * T_COUNT(ends) + 1 + 4 + 2 + T_COUNT(depths));
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	for (mode = 0; mode < T_MODES; mode++)
@@ -797,7 +797,9 @@ int main(int argc, char **argv)
 	fences = false;
 	t_report(twice(), "a storm while a dma-buf is registered twice");
 	for (mode = 0; mode < T_MODES; mode++)
-		t_report(always_again(mode), "mapping always fails with EAGAIN, %s", t_mode_names[mode]);
+		t_report(always_again(mode, EAGAIN), "mapping always fails with EAGAIN, %s", t_mode_names[mode]);
+	for (mode = 0; mode < T_MODES; mode++)
+		t_report(always_again(mode, EINTR), "mapping always fails with EINTR, %s", t_mode_names[mode]);
 	for (i = 0; i < T_COUNT(ends); i++)
 		t_report(ended(ends[i]), "%s with I/O in flight in a storm", ends[i]);
 	t_report(weather(T_PLAIN, 4096, DMA_BUF_IO_TEST_LOCK_PAIR), "invalidated by who holds two locks");
