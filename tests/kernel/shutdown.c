@@ -16,6 +16,10 @@ static void *keep_going(void *arg)
 	struct load *load = arg;
 	unsigned int round;
 
+	/* here, as some rings are for one task */
+	t_ring_init(&load->ring, load->mode, DEPTH, 1);
+	if (t_register(&load->ring, 0, load->buf->fd, load->fd, 0) != 1)
+		t_die("registering failed");
 	for (round = 0; !load_batch(load, round); round++)
 		load->rounds++;
 	/* an error is an end, and a request that does not end is none */
@@ -37,15 +41,13 @@ static enum t_result go_down(void)
 			continue;
 		T_TRY(watched_init(&bufs[nr]));
 		loads[nr] = (struct load){ .disk = &disk, .buf = &bufs[nr], .mode = mode, .fd = t_open(t_dev, O_RDWR | O_DIRECT) };
-		t_ring_init(&loads[nr].ring, mode, DEPTH, 1);
-		T_IS(t_register(&loads[nr].ring, 0, bufs[nr].fd, loads[nr].fd, 0), 1, "register");
 		if (pthread_create(&thread, NULL, keep_going, &loads[nr]))
 			t_die("no thread");
 		nr++;
 	}
-	sleep(2);
+	sleep(3);
 	for (i = 0; i < nr; i++)
-		T_CHECK(loads[i].rounds, "no I/O before the machine goes down");
+		T_CHECK(loads[i].rounds, "no I/O before the machine goes down, %s", t_mode_names[loads[i].mode]);
 	/* the suite looks for these words, and for when they came */
 	log = fopen("/dev/kmsg", "w");
 	if (!log || fprintf(log, "tests/kernel: going down\n") < 0 || fclose(log))
