@@ -258,7 +258,7 @@ static long kernel_kib(void)
 static enum t_result fills(enum t_mode mode, unsigned int slots)
 {
 	/* on kernels that note where each object comes from that is most of it */
-	const long most = getenv("PATIENCE") ? 8192 : 2048;
+	const long most = getenv("PATIENCE") ? 4096 : 512;
 	double first, rest, one, all, least = 1e9;
 	struct t_ring ring;
 	struct t_buf buf;
