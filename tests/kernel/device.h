@@ -14,8 +14,10 @@
 #include "exporter.h"
 #include "sys.h"
 
+#ifndef DEPTH		/* for those who want another load */
 #define DEPTH	32
 #define CHUNK	(32 * 1024UL)
+#endif
 #define SIZE	(DEPTH * CHUNK)
 #define SCRATCH	(T_DISK_SIZE / 2)	/* reads before, writes after */
 
@@ -262,9 +264,9 @@ static inline void *blow(void *arg)
 	return NULL;
 }
 
-/* Something happens to the device, and an exporter invalidates all the while. */
-static inline enum t_result stormy(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
-					  enum t_mode mode, unsigned int rounds)
+/* Something happens to the device, and an exporter invalidates all the while: its longest wait in seconds. */
+static inline enum t_result stormy_for(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
+				       enum t_mode mode, unsigned int rounds, double *worst)
 {
 	struct load load = { .disk = disk, .fd = fd, .mode = mode };
 	struct event event = { .happen = happen, .rounds = rounds };
@@ -285,9 +287,18 @@ static inline enum t_result stormy(struct t_disk *disk, int fd, int (*happen)(un
 	t_diag("%u invalidations, the longest %.3f s, %llu mappings", storm.count, storm.worst,
 	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
 	T_CHECK(storm.worst < 20, "an invalidation took %.1f s", storm.worst);
+	*worst = storm.worst;
 	T_IS(t_clear(&load.ring, 0), 1, "unregister");
 	t_ring_exit(&load.ring);
 	return watched_exit(&buf);
+}
+
+static inline enum t_result stormy(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
+				   enum t_mode mode, unsigned int rounds)
+{
+	double worst;
+
+	return stormy_for(disk, fd, happen, mode, rounds, &worst);
 }
 
 #endif

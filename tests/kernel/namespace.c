@@ -4,41 +4,15 @@
  * -ENODEV, the exporter its mapping, unless its neighbour uses that, too, who does
  * not notice. DEV and DEV2 are namespaces of one controller; it is DEV2 that goes.
  */
-#include "device.h"
-
-#include <sys/ioctl.h>
-#include <linux/nvme_ioctl.h>
-
-#define ATTACHMENT	0x15	/* admin command; 0 attaches, 1 detaches */
+#include "attachment.h"
 
 static char controller[64];	/* nvme3 */
 static unsigned int nsid;
 
-static int attachment(unsigned int detach)
-{
-	static uint16_t list[2048] __attribute__((aligned(4096)));
-	char path[96];
-	struct nvme_admin_cmd cmd = {
-		.opcode = ATTACHMENT, .nsid = nsid, .cdw10 = detach, .addr = (uintptr_t)list, .data_len = sizeof(list),
-	};
-	int fd, ret;
-
-	list[0] = 1;
-	list[1] = atoi(get("/sys/class/nvme/%s/cntlid", controller));
-	snprintf(path, sizeof(path), "/dev/%s", controller);
-	fd = t_open(path, O_RDWR);
-	ret = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd);
-	close(fd);
-	if (ret)
-		return ret < 0 ? -errno : ret;
-	/* QEMU tells by an event; not to depend on it: */
-	return put("1", "/sys/class/nvme/%s/rescan_controller", controller);
-}
-
 static int detach(unsigned int round)
 {
 	(void)round;
-	return attachment(1);
+	return attachment(controller, nsid, 1);
 }
 
 static enum t_result await(bool there)
@@ -150,7 +124,7 @@ static enum t_result detached(bool busy, bool shared)
 	t_disk_exit(&disk);
 	T_TRY(watched_exit(&buf));
 	T_TRY(t_leaks_check(&leaks));
-	T_IS(attachment(0), 0, "attach");
+	T_IS(attachment(controller, nsid, 0), 0, "attach");
 	T_TRY(await(true));
 	return good(t_dev2);
 }
