@@ -5,8 +5,7 @@
  * the driver finds a device that is not there, with requests in flight for ever.
  */
 #include "removal.h"
-
-#include <linux/pci_regs.h>
+#include "plug.h"
 
 static struct t_disk disk;
 static char port[32];
@@ -100,39 +99,6 @@ static enum t_result recovers(int (*error)(unsigned int round), enum t_mode mode
 	return t_leaks_check(&leaks);
 }
 
-/*
- * A bus in reset makes what is on it deaf and lets it forget all. A bus without a
- * number has nobody on it: reads of configurations give all ones.
- */
-static int plug(bool in)
-{
-	static uint16_t buses;		/* secondary and subordinate, as they were */
-	const uint16_t none = 0;
-	uint16_t control, vendor;
-	char name[PATH_MAX];
-	int config, function;
-
-	snprintf(name, sizeof(name), "/sys/bus/pci/devices/%s/config", port);
-	config = t_open(name, O_RDWR);
-	if (!in && pread(config, &buses, 2, PCI_SECONDARY_BUS) != 2)
-		return -EIO;
-	if (pread(config, &control, 2, PCI_BRIDGE_CONTROL) != 2)
-		return -EIO;
-	control = in ? control & ~PCI_BRIDGE_CTL_BUS_RESET : control | PCI_BRIDGE_CTL_BUS_RESET;
-	if (pwrite(config, &control, 2, PCI_BRIDGE_CONTROL) != 2 ||
-	    pwrite(config, in ? &buses : &none, 2, PCI_SECONDARY_BUS) != 2)
-		return -EIO;
-	close(config);
-	if (in)
-		return 0;
-	snprintf(name, sizeof(name), "/sys/bus/pci/devices/%s/config", pci);
-	function = t_open(name, O_RDONLY);
-	if (pread(function, &vendor, 2, PCI_VENDOR_ID) != 2 || vendor != 0xffff)
-		return -EBUSY;
-	close(function);
-	return 0;
-}
-
 static bool in_flight(void)
 {
 	unsigned int reads = 0, writes = 0;
@@ -143,7 +109,7 @@ static bool in_flight(void)
 
 static int pull(unsigned int round)
 {
-	int ret = plug(false);
+	int ret = plug(false, port, pci);
 
 	usleep(20000);	/* all that is submitted stays in flight */
 	met += in_flight();
@@ -152,12 +118,7 @@ static int pull(unsigned int round)
 
 static int put_in(void)
 {
-	int ret = plug(true);
-
-	usleep(100000);	/* what a device may take after a reset */
-	/* Without a driver at first: QEMU's IOMMU forgets a device only if it has a number when it is removed. */
-	ret = ret ?: put("0", "/sys/bus/pci/drivers_autoprobe") ?: bus_rescan() ?: bus_remove(0);
-	return put("1", "/sys/bus/pci/drivers_autoprobe") ?: ret ?: bus_rescan();
+	return plug_in(port, pci);
 }
 
 static enum t_result all_met(void)
