@@ -231,28 +231,11 @@ static enum t_result zoned(void)
 	return t_skip("no zoned disk: boot the debug kernel (`make test-debug`)");
 }
 
-static bool multipath_head(void)
-{
-	char link[PATH_MAX], path[PATH_MAX];
-
-	snprintf(link, sizeof(link), "/sys/class/block/%s/device", disk_name(t_dev));
-	return realpath(link, path) && strstr(path, "nvme-subsys");
-}
-
-static enum t_result head(void)
-{
-	return multipath_head() ? refused(t_dev, O_RDWR | O_DIRECT) :
-				  t_skip("%s is no multipath head: `make test` boots one with nvme_core.multipath=Y", t_dev);
-}
-
 /* Last: the refusals left nothing behind, and were not for want of a good buffer. */
 static enum t_result taken(void)
 {
-	int fd;
+	int fd = t_open(t_dev, O_RDWR | O_DIRECT | O_EXCL);
 
-	if (multipath_head())
-		return t_skip("%s is a multipath head", t_dev);
-	fd = t_open(t_dev, O_RDWR | O_DIRECT | O_EXCL);
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	T_IS(t_clear(&ring, 0), 1, "clear");
 	close(fd);
@@ -272,7 +255,6 @@ static const struct {
 	{ "md", md },
 	{ "NVMe over TCP", nvme_tcp },
 	{ "zoned NVMe", zoned },
-	{ "NVMe multipath head", head },
 	{ "the namespace itself is taken", taken },
 };
 
