@@ -27,15 +27,15 @@ from .splat import END, splats
 CHANNELS = ("out", "status", "results")
 DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable -> NVMe serial
 MDTS = 9  # 2^9 pages: commands of up to 2 MiB
-# Multipath heads are refused by the kernel feature until it supports them.
-ARGS = ("panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
+ARGS = ("panic=-1", "oops=panic", "nvme_core.multipath=Y", "hugepages=64", "tsc=reliable",
         "nvme.poll_queues=1", "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
 HELP = """\
 The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDEV
-(64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). It boots with
-nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
-/jobs and /tests are there once `make engine` has built them; busybox is the rest.
+(64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). Each has one
+path, so that none is a multipath head, with nvme_core.multipath=Y as elsewhere.
+fio, dmabuf.so, /jobs and /tests are there once `make engine` has built them;
+busybox is the rest.
 IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 
 """

@@ -74,6 +74,13 @@ nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial
 /tests/run.sh $DEV $DEV2 held limits; [ $? -le 1 ]"""
 
 
+# One namespace behind two controllers, of which one can be lost without warning, and what the kernel calls it.
+TWO = ("-device nvme-subsys,id=two -device nvme,id=first,serial=two,subsys=two,mdts=9 "
+       "-device pcie-root-port,id=aside,chassis=2 -device nvme,id=second,serial=two,subsys=two,bus=aside,mdts=9 "
+       "-drive if=none,id=shared,driver=null-co,size=64M,read-zeroes=on,snapshot=on -device nvme-ns,drive=shared,nsid=1,shared=on")
+HEAD = "head=$(echo /sys/class/nvme-subsystem/*/nvme*n1/multipath/nvme*c*n1); head=${head%%/multipath*}; head=/dev/${head##*/}; "
+
+
 ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-co,size=64M,read-zeroes=on "
          "-device nvme-ns,drive=zone,bus=zones,zoned=true,zoned.zone_size=4M")
 
@@ -101,9 +108,10 @@ PORT = ("-device pcie-root-port,id=above,chassis=1,x-speed=5 -drive if=none,id=b
         "-device nvme,drive=below,serial=below,bus=above,mdts=9")
 BELOW = "disk=$(dirname $(grep -l ^below /sys/class/nvme/*/serial)); export DEV2=/dev/${disk##*/}n1; "
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
-         Boot("multipath", MODES["strict"], command=f"TESTS=targets; {KERNEL_TESTS}",
-              append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=f"{PAIR} {SLOW}"),
+         Boot("multipath", MODES["strict"], command=f"{HEAD}/tests/run.sh $head multipath data slots queues targets; [ $? -le 1 ]",
+              qemu_extra=TWO),
+         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, append="nvme_core.multipath=N",
+              qemu_extra=f"{PAIR} {SLOW}"),
          # The guest's controllers take SGLs: never, and whenever they can.
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
