@@ -74,9 +74,10 @@ nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial
 /tests/run.sh $DEV $DEV2 held limits; [ $? -le 1 ]"""
 
 
-# One namespace behind two controllers, of which one can be lost without warning, and what the kernel calls it.
+# One namespace behind two controllers, of which one takes short commands and can be lost without warning, and what the kernel
+# calls it.
 TWO = ("-device nvme-subsys,id=two -device nvme,id=first,serial=two,subsys=two,mdts=9 "
-       "-device pcie-root-port,id=aside,chassis=2 -device nvme,id=second,serial=two,subsys=two,bus=aside,mdts=9 "
+       "-device pcie-root-port,id=aside,chassis=2 -device nvme,id=second,serial=two,subsys=two,bus=aside,mdts=5 "
        "-drive if=none,id=shared,driver=null-co,size=64M,read-zeroes=on,snapshot=on -device nvme-ns,drive=shared,nsid=1,shared=on")
 HEAD = "head=$(echo /sys/class/nvme-subsystem/*/nvme*n1/multipath/nvme*c*n1); head=${head%%/multipath*}; head=/dev/${head##*/}; "
 

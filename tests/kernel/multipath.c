@@ -294,6 +294,37 @@ static enum t_result need_port(int (*happen)(unsigned int round))
 	return happen == surprise && !port[0][0] && !port[1][0] ? t_skip("no path is behind a PCIe port") : T_PASS;
 }
 
+static unsigned long longest(const char *name)
+{
+	return strtoul(get("/sys/class/block/%s/queue/max_hw_dmabuf_sectors_kb", name), NULL, 10);
+}
+
+/* Commands are as long as each controller takes them, and requests longer. */
+static enum t_result limits(void)
+{
+	const unsigned long first = longest(leg(0)), second = longest(leg(1));
+	struct t_io io = { .fd = fd };
+	struct t_ring ring;
+	struct t_buf buf;
+	unsigned int i;
+
+	T_CHECK(first && second, "%lu and %lu KiB", first, second);
+	T_IS(longest(disk_name(t_dev)), first < second ? first : second, "KiB of a command to the head");
+	t_diag("%lu and %lu KiB", first, second);
+	T_TRY(t_buf_init(&buf, T_SCATTERED, 4 * T_MIB));
+	t_ring_init(&ring, T_PLAIN, 4, 1);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	for (i = 0; i < 2 * PATHS; i++) {
+		const size_t len = 2 * T_MIB + 3 * disk.lba;
+
+		T_TRY(t_check_read(&ring, io, &disk, &buf, i * T_PAGE + disk.lba, len, i * T_MIB));
+		T_TRY(t_check_write(&ring, io, &disk, &buf, i * T_PAGE + disk.lba, len, i * T_MIB));
+	}
+	t_ring_exit(&ring);
+	t_buf_exit(&buf);
+	return T_PASS;
+}
+
 /* 2. Lost in mid-I/O: nobody sees an error or a wrong byte. */
 static enum t_result fails_over(int (*happen)(unsigned int round), enum t_mode mode, unsigned int n)
 {
@@ -850,7 +881,7 @@ static const struct {
 	{ "surprise removal", surprise },
 };
 
-#define TESTS	(T_COUNT(policies) * T_MODES + 3 * T_MODES + 2 + 3 + T_COUNT(events) * (T_MODES + 1) + T_COUNT(policies) - 1 + \
+#define TESTS	(T_COUNT(policies) * T_MODES + 1 + 3 * T_MODES + 2 + 3 + T_COUNT(events) * (T_MODES + 1) + T_COUNT(policies) - 1 + \
 		 T_COUNT(refusals) * (2 * PATHS + 2) + 2 * T_MODES + 3 + T_MODES + 1)
 
 int main(int argc, char **argv)
@@ -869,6 +900,7 @@ int main(int argc, char **argv)
 		for (mode = 0; mode < T_MODES; mode++)
 			t_report(carries(policies[p], mode), "attached to each path, %s, %s", policies[p], t_mode_names[mode]);
 	/* round-robin from here on */
+	t_report(limits(), "limits are those of both controllers");
 	for (mode = 0; mode < T_MODES; mode++) {
 		t_report(later(mode), "a path that comes later is attached by I/O, %s", t_mode_names[mode]);
 		t_report(storms(mode), "all mappings are taken and made again, %s", t_mode_names[mode]);
