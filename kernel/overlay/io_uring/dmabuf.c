@@ -147,18 +147,9 @@ static bool io_dmabuf_cancelled(struct io_kiocb *req)
 	       (atomic_read(&req->work.flags) & IO_WQ_WORK_CANCEL);
 }
 
-/**
- * io_dmabuf_make_maps - make the DMA mapping that a request needs
- * @req: the request, whose buffer is a dma-buf, in a worker of io-wq
- *
- * Context: may sleep.
- * Return: 0; -ESTALE if the worker is wanted elsewhere first; or an error for the
- * request: -ECANCELED, what the exporter says, and -EBUSY if that is to try again.
- */
-int io_dmabuf_make_maps(struct io_kiocb *req)
+/* What making a map has come to, for the request. */
+static int io_dmabuf_errno(struct io_kiocb *req, int ret)
 {
-	int ret = dma_buf_io_make_maps(req->buf_node->buf->priv);
-
 	switch (ret) {
 	case -EINTR:
 		/* an exporter that says so for no reason */
@@ -175,6 +166,36 @@ int io_dmabuf_make_maps(struct io_kiocb *req)
 	default:
 		return ret;
 	}
+}
+
+/**
+ * io_dmabuf_make_maps - make the DMA mapping that a request needs
+ * @req: the request, whose buffer is a dma-buf, in a worker of io-wq
+ *
+ * Context: may sleep.
+ * Return: 0; -ESTALE if the worker is wanted elsewhere first; or an error for the
+ * request: -ECANCELED, what the exporter says, and -EBUSY if that is to try again.
+ */
+int io_dmabuf_make_maps(struct io_kiocb *req)
+{
+	return io_dmabuf_errno(req,
+			       dma_buf_io_make_maps(req->buf_node->buf->priv));
+}
+
+/**
+ * io_dmabuf_hold_maps - the same, and keep it until dma_buf_io_release_maps()
+ * @req: the request, which is to be issued without waiting
+ *
+ * Context: as for io_dmabuf_make_maps().
+ * Return: the dma-buf, or an ERR_PTR of what io_dmabuf_make_maps() returns.
+ */
+struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req)
+{
+	struct dma_buf *held = dma_buf_io_hold_maps(req->buf_node->buf->priv);
+
+	if (IS_ERR(held))
+		return ERR_PTR(io_dmabuf_errno(req, PTR_ERR(held)));
+	return held;
 }
 
 /**

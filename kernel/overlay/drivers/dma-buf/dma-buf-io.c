@@ -954,18 +954,26 @@ static int dma_buf_io_map_ctx(struct dma_buf_io_ctx *ctx)
 	return ret;
 }
 
+/* The context of a leg, with a reference; NULL if it is off. */
+static struct dma_buf_io_ctx *dma_buf_io_get_leg(struct dma_buf_io_leg *leg)
+{
+	struct dma_buf_io_ctx *ctx;
+
+	guard(mutex)(&dma_buf_io_lock);
+	ctx = rcu_dereference_protected(leg->ctx,
+					lockdep_is_held(&dma_buf_io_lock));
+	if (ctx)
+		refcount_inc(&ctx->refs);
+	return ctx;
+}
+
 /* Returns 0, an error, or 1 if the leg is off. */
 static int dma_buf_io_map_leg(struct dma_buf_io_leg *leg)
 {
 	struct dma_buf_io_ctx *ctx;
 	int ret;
 
-	mutex_lock(&dma_buf_io_lock);
-	ctx = rcu_dereference_protected(leg->ctx,
-					lockdep_is_held(&dma_buf_io_lock));
-	if (ctx)
-		refcount_inc(&ctx->refs);
-	mutex_unlock(&dma_buf_io_lock);
+	ctx = dma_buf_io_get_leg(leg);
 	if (!ctx)
 		return 1;
 
@@ -1028,6 +1036,57 @@ int dma_buf_io_make_maps(struct dma_buf_io *io)
 	ret = dma_buf_io_map_paths(io);
 	/* without any the file waits for one, unless they have all refused */
 	return ret > 0 ? attached : ret;
+}
+
+/**
+ * dma_buf_io_hold_maps - make maps and keep exporters from taking them away
+ * @io: the registration
+ *
+ * For a request that has lost the race with an exporter several times: between
+ * this and dma_buf_io_release_maps() it is issued, and what is made a command then
+ * has its map. It must be issued without waiting for anything, a tag or a frozen
+ * queue for one.
+ *
+ * Context: may sleep; as for dma_buf_io_make_maps().
+ * Return: the dma-buf, whose reservation lock is held and on which there is a
+ * reference, to be undone by dma_buf_io_release_maps() even if @io is gone by then;
+ * or an ERR_PTR as for dma_buf_io_make_maps().
+ */
+struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io)
+{
+	struct dma_buf *dmabuf = io->dmabuf;
+	struct dma_buf_io_ctx *ctx;
+	struct dma_buf_io_leg *leg;
+	int ret;
+
+	if (dma_resv_lock_interruptible(dmabuf->resv, NULL))
+		return ERR_PTR(-EINTR);
+	get_dma_buf(dmabuf);
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
+		ctx = dma_buf_io_get_leg(leg);
+		if (!ctx)
+			continue;
+		ret = dma_buf_io_errno(dma_buf_io_map(ctx));
+		dma_buf_io_put_ctx(ctx, false);
+		/* paths that fail are for who makes maps to see to */
+		if (ret && !io->attach_paths) {
+			dma_buf_io_release_maps(dmabuf);
+			return ERR_PTR(ret);
+		}
+	}
+	return dmabuf;
+}
+
+/**
+ * dma_buf_io_release_maps - let exporters take maps away again
+ * @dmabuf: from dma_buf_io_hold_maps()
+ *
+ * Context: may sleep.
+ */
+void dma_buf_io_release_maps(struct dma_buf *dmabuf)
+{
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_put(dmabuf);
 }
 
 #ifdef CONFIG_LOCKDEP

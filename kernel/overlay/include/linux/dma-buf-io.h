@@ -174,6 +174,8 @@ struct dma_buf_io *dma_buf_io_register(struct file *file,
 				       struct dma_buf *dmabuf);
 void dma_buf_io_unregister(struct dma_buf_io *io);
 int dma_buf_io_make_maps(struct dma_buf_io *io);
+struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io);
+void dma_buf_io_release_maps(struct dma_buf *dmabuf);
 
 /* For errors that are to the point: the next moment it may be. Any context. */
 static inline bool dma_buf_io_is_gone(const struct dma_buf_io *io)
