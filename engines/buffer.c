@@ -48,6 +48,8 @@ static void buffer_free(struct buffer *b)
 {
 	if (b->dmabuf >= 0)
 		close(b->dmabuf);
+	if (b->source && b->source->free)
+		b->source->free(b);
 	if (b->memory >= 0)
 		close(b->memory);
 }
@@ -56,6 +58,8 @@ void buffers_put(struct buffers *bs)
 {
 	for (unsigned int i = 0; i < bs->nr; i++)
 		buffer_free(&bs->v[i]);
+	if (bs->device)
+		bs->source->close(bs->device);
 	free(bs->v);
 	if (bs->reserved)
 		munmap(bs->reserved, bs->reserved_size);
@@ -92,9 +96,16 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		ret = error_set(e, ENOMEM, "no memory for the table of buffers");
 		goto err_put;
 	}
+	if (source->open) {
+		ret = source->open(&bs->device, args, e);
+		if (ret)
+			goto err_put;
+	}
 	for (size_t at = 0; at < size; at += bs->part) {
 		struct buffer *b = &bs->v[bs->nr++];
 
+		b->source = source;
+		b->device = bs->device;
 		b->addr = (char *)bs->addr + at;
 		b->size = size - at < bs->part ? size - at : bs->part;
 		b->memory = -1;
@@ -200,6 +211,8 @@ int buffer_cpu_begin(const struct buffer *b, void *at, size_t n)
 {
 	if (!b->shadow)
 		return cpu_sync(b, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+	if (b->device)
+		return b->source->copy(b, at, place_in_memory(b, at), n, false);
 	return pread(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
 }
 
@@ -207,5 +220,7 @@ int buffer_cpu_end(const struct buffer *b, const void *at, size_t n)
 {
 	if (!b->shadow)
 		return cpu_sync(b, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	if (b->device)
+		return b->source->copy(b, (void *)at, place_in_memory(b, at), n, true);
 	return pwrite(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
 }

@@ -8,17 +8,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "error.h"
 
+struct source_ops;
+
 struct buffer {
+	const struct source_ops *source;
 	void *addr;		/* where the CPU sees it */
 	size_t size;
 	int memory;		/* the source's own descriptor, -1: none */
 	int dmabuf;		/* -1 until exported */
 	bool shadow;		/* the CPU cannot map it: @addr is host memory in its place */
 	off_t region;		/* of a shadow: where in @memory the bytes can be read and written */
+	void *device;		/* what the source's ->open gave, or NULL */
+	uint64_t block;		/* the device's memory behind it; @region is an address there */
 	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
 };
 
@@ -42,10 +48,18 @@ struct source_ops {
 	bool single;		/* one dma-buf for a job, its size given */
 	/* the most bytes that one dma-buf of this source may have */
 	size_t (*max_size)(void);
+	/* what all buffers of a job need first and last, as their ->device; NULL: nothing */
+	int (*open)(void **device, const struct source_args *args, struct error *e);
+	void (*close)(void *device);
 	/* map b->size bytes at b->addr, or host memory in their place */
 	int (*alloc)(struct buffer *b, const struct source_args *args, struct error *e);
 	/* set b->dmabuf to a dma-buf of that memory; NULL: ->alloc did */
 	int (*export)(struct buffer *b, struct error *e);
+	/* give back what ->alloc took besides descriptors, whether it did or not; NULL: nothing */
+	void (*free)(struct buffer *b);
+	/* with ->open: @n bytes between @host and @at in the device, 0 or -errno; and why it failed */
+	int (*copy)(const struct buffer *b, void *host, off_t at, size_t n, bool to_device);
+	bool (*why)(const struct buffer *b, struct error *e);
 };
 
 extern const struct source_ops source_udmabuf;
@@ -56,6 +70,7 @@ extern const struct source_ops source_fd;
 
 struct buffers {
 	const struct source_ops *source;
+	void *device;
 	void *addr;		/* of the first buffer */
 	size_t part;		/* bytes in each but the last */
 	size_t page;
@@ -90,7 +105,13 @@ int buffer_shadow(struct buffer *b, struct error *e);
 /* Whether the CPU gets at the bytes in any way. */
 static inline bool buffer_accessible(const struct buffer *b)
 {
-	return !b->shadow || b->memory >= 0;
+	return !b->shadow || b->memory >= 0 || b->device;
+}
+
+/* What a device said when a copy failed; false: nothing. */
+static inline bool buffer_why(const struct buffer *b, struct error *e)
+{
+	return b->device && b->source->why(b, e);
 }
 
 /* Name who made the dma-buf, in b->exporter. false: @fd is no dma-buf. */
