@@ -338,8 +338,13 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
 	const struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	const struct buffer *b = o->registration == REGISTER_DMABUF && ddir_rw(io_u->ddir) ? job->units[io_u->index].buffer : NULL;
 	const char *why = hint(o, io_u->error);
+	struct error e;
 	char *text = NULL;
+
+	if (io_u->error == EIO && b && buffer_why(b, &e))
+		why = e.text;
 
 	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
 		     td->o.name, registration_names[o->registration], sources[o->source]->name,
@@ -609,22 +614,43 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 	return 0;
 }
 
+static int refuse_copy(struct thread_data *td, const struct buffer *b, int err)
+{
+	struct error e;
+
+	if (!buffer_why(b, &e))
+		error_set(&e, err, "%s", strerror(err));
+	return refuse(td, err, "what fio writes cannot be put into the memory of %s (%s): use another device or source", b->exporter, e.text);
+}
+
 /*
- * fio's buffers are not the dma-buf: ->queue and ->event copy for verify=, and
- * for nothing else, so that what is measured is the device.
+ * fio's buffers are not the dma-buf: ->queue and ->event copy what verify= looks
+ * at and what is made anew for each write, and nothing else, so that what is
+ * measured is the device. What fio has filled them with goes there once.
  */
 static int set_up_shadow(struct thread_data *td, struct job *job)
 {
 	const struct buffer *b = &job->buffers.v[0];
+	bool refills = td_write(td) && td->flags & (TD_F_REFILL_BUFFERS | TD_F_COMPRESS);
+	unsigned int n;
+	int ret = 0;
 
-	job->cpu_sync = td->o.verify != VERIFY_NONE;
-	if (job->cpu_sync && !buffer_accessible(b))
-		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and verify= has to see what is in it: leave out verify=, or use memory that can be mapped",
-			      b->exporter);
-	if (!job->cpu_sync && td_write(td) &&
-	    (td->o.zero_buffers || td->o.buffer_pattern_bytes || td->flags & (TD_F_REFILL_BUFFERS | TD_F_COMPRESS)))
-		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and writes carry what is in it: leave out zero_buffers, buffer_pattern, refill_buffers, compression and dedupe, or use memory that can be mapped",
-			      b->exporter);
+	if (!buffer_accessible(b)) {
+		if (td->o.verify != VERIFY_NONE)
+			return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and verify= has to see what is in it: leave out verify=, or use memory that can be mapped",
+				      b->exporter);
+		if (td_write(td) && (td->o.zero_buffers || td->o.buffer_pattern_bytes || refills))
+			return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and writes carry what is in it: leave out zero_buffers, buffer_pattern, refill_buffers, compression and dedupe, or use memory that can be mapped",
+				      b->exporter);
+		return 0;
+	}
+	job->cpu_sync = td->o.verify != VERIFY_NONE || refills;
+	for (n = 0; td_write(td) && n < job->buffers.nr && !ret; n++) {
+		b = &job->buffers.v[n];
+		ret = buffer_cpu_end(b, b->addr, b->size);
+	}
+	if (ret)
+		return refuse_copy(td, b, -ret);
 	return 0;
 }
 
@@ -750,11 +776,13 @@ static void tear_down(struct job *job)
 }
 
 /* How fio's buffers and the memory are one. */
-static const char *cpu_access(const struct job *job)
+static const char *cpu_access(const struct thread_data *td, const struct job *job)
 {
 	if (!job->buffers.nr || !job->buffers.v[0].shadow)
 		return "direct";
-	return job->cpu_sync ? "copy" : "none";
+	if (job->cpu_sync)
+		return "copy";
+	return td_write(td) && buffer_accessible(&job->buffers.v[0]) ? "once" : "none";
 }
 
 /* One line of name=value on stderr, where no output format is in the way. */
@@ -776,7 +804,7 @@ static void report(const struct thread_data *td, const struct job *job)
 		td->o.name, registration_names[o->registration], sources[o->source]->name,
 		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
 		bs->page, bs->nr, bytes, registrations[o->registration],
-		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
+		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(td, job), job->cpu_sync,
 		(unsigned long long)job->ring.reissued);
 }
 

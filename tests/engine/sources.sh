@@ -174,8 +174,11 @@ if [ "$bar" ]; then
 	echo "$bar" >/sys/bus/pci/drivers_probe
 	if run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read; then
 		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer cpu=copy" --source=vfio --vfio_device="$bar" --vfio_region=2
-		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=none cpu_sync=0
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=once cpu_sync=0
 		result $? "vfio BAR: no copies without verify="
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=write --buffer_pattern=0x5a17c0de && said cpu=once &&
+			other --rw=read --verify=pattern --verify_pattern=0x5a17c0de --verify_fatal=1
+		result $? "vfio BAR: buffer_pattern is written, and copied once"
 	else
 		grep '^dmabuf:' log | sed 's/^/# /'
 		grep -q "^dmabuf: job: /dev/.* cannot reach memory of vfio_pci_core peer-to-peer" log
