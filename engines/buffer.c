@@ -184,6 +184,7 @@ const char *buffer_place(const struct buffer *b)
 		{ "vkms", "system" },
 		{ "virtio_gpu", "system" },
 		{ "vfio_pci_core", "peer-to-peer" },
+		{ "nv_dmabuf", "peer-to-peer" },
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)

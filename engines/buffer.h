@@ -39,6 +39,8 @@ struct source_args {
 	unsigned int vfio_region;
 	const char *socket;	/* that gives a dma-buf away, NULL: @fd is one */
 	int fd;
+	const char *gpu_ids;	/* such as 0:1, shared out to jobs */
+	unsigned int job;	/* which one, of those with the same options */
 };
 
 /* Where memory comes from. Each source is a file of its own. */
@@ -67,6 +69,8 @@ extern const struct source_ops source_heap;
 extern const struct source_ops source_drm;
 extern const struct source_ops source_vfio;
 extern const struct source_ops source_fd;
+extern const struct source_ops source_cuda;
+extern const struct source_ops source_hip;
 
 struct buffers {
 	const struct source_ops *source;

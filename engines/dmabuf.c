@@ -24,7 +24,7 @@
 
 enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
 enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
-enum source { SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
+enum source { SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD, SOURCE_CUDA, SOURCE_HIP };
 
 static const struct source_ops *const sources[] = {
 	[SOURCE_UDMABUF] = &source_udmabuf,
@@ -32,6 +32,8 @@ static const struct source_ops *const sources[] = {
 	[SOURCE_DRM] = &source_drm,
 	[SOURCE_VFIO] = &source_vfio,
 	[SOURCE_FD] = &source_fd,
+	[SOURCE_CUDA] = &source_cuda,
+	[SOURCE_HIP] = &source_hip,
 };
 
 #define PAGES_2M	(2 << 20)
@@ -51,6 +53,7 @@ struct options {
 	unsigned int vfio_region;
 	int dmabuf_fd;
 	char *dmabuf_socket;
+	char *gpu_dev_ids;
 	unsigned int dmabuf_size;
 	unsigned int cpu_sync;
 	unsigned int registerfiles;
@@ -434,6 +437,8 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 		.vfio_region = o->vfio_region,
 		.socket = o->dmabuf_socket,
 		.fd = o->dmabuf_fd,
+		.gpu_ids = o->gpu_dev_ids,
+		.job = td->subjob_number,
 	};
 	size_t bs = td_max_bs(td);
 	struct error e;
@@ -893,6 +898,10 @@ static struct fio_option options[] = {
 			  .help = "A BAR of a PCI device: vfio_device= and vfio_region=" },
 			{ .ival = "fd", .oval = SOURCE_FD,
 			  .help = "A dma-buf handed over: dmabuf_fd= or dmabuf_socket=" },
+			{ .ival = "cuda", .oval = SOURCE_CUDA,
+			  .help = "Memory of an NVIDIA GPU: gpu_dev_ids=" },
+			{ .ival = "hip", .oval = SOURCE_HIP,
+			  .help = "Memory of an AMD GPU: gpu_dev_ids=" },
 		},
 	},
 	{
@@ -952,6 +961,12 @@ static struct fio_option options[] = {
 		.type	= FIO_OPT_STR_STORE,
 		.off1	= offsetof(struct options, dmabuf_socket),
 		.help	= "source=fd: UNIX stream socket that sends a dma-buf to whoever connects",
+	},
+	{
+		ENGINE_OPTION("gpu_dev_ids", "GPUs"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, gpu_dev_ids),
+		.help	= "source=cuda and hip: numbers of GPUs with colons between, shared out to jobs in turn (default: 0)",
 	},
 	{
 		ENGINE_OPTION("dmabuf_size", "Size of one dma-buf"),

@@ -22,7 +22,7 @@ from .paths import BUILD, ROOT
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
-ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "compare"))
+ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "test_gpu", "compare"))
 # The exit status tells a suite that broke off from one that failed.
 KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
