@@ -41,6 +41,9 @@ fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
 test-engine: ## the engine on the host beside fio's own, and in guests: every mode, multipath, unpatched
 	$(HARNESS) test-engine $(KERNEL_FROM) $(FIO_FROM)
 
+test-gpu: engine ## the engine's memory of GPUs, on a machine that has one, any kernel (DEV= DEV2=: scratch disks, for data on a kernel with the feature)
+	@DEV=$(call quote,DEV) DEV2=$(call quote,DEV2) sh tests/gpu/run.sh
+
 check-abi: ## build the engine for each fio that Debian has, and run each in each
 	$(HARNESS) check-abi
 
@@ -97,5 +100,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
+.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine test-gpu check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
 .DEFAULT_GOAL := help

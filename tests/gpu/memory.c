@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define MIB	(1UL << 20)
 #define SKIPPED	4
@@ -131,11 +132,31 @@ static int tell(void)
 	return 0;
 }
 
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* And how long it takes. */
 static int sizes_are_right(void)
 {
+	double start = now(), got, exported, to, from;
 	struct buffers bs;
 
-	MUST(!get(&bs, 64 * MIB, 0));
+	MUST(!get_from(&bs, NULL, 64 * MIB, 0));
+	got = now();
+	MUST(!buffers_export(&bs, &e));
+	exported = now();
+	memset(bs.addr, 1, 64 * MIB);
+	to = now();
+	MUST(!buffer_cpu_end(&bs.v[0], bs.addr, 64 * MIB));
+	from = now();
+	MUST(!buffer_cpu_begin(&bs.v[0], bs.addr, 64 * MIB));
+	printf("# driver, context and memory %.0f ms, export %.2f ms; a copy to the GPU %.1f GB/s, from it %.1f\n",
+	       (got - start) * 1e3, (exported - got) * 1e3, 64 * MIB / (from - to) / 1e9, 64 * MIB / (now() - from) / 1e9);
 	MUST(bs.nr == 1 && bs.v[0].shadow && buffer_accessible(&bs.v[0]));
 	MUST(lseek(bs.v[0].dmabuf, 0, SEEK_END) == 64 * MIB);
 	MUST(fcntl(bs.v[0].dmabuf, F_GETFD) == FD_CLOEXEC);
