@@ -216,6 +216,7 @@ def engine(named: str = "") -> None:
                  "iocost": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "iocost"),
                             str(ROOT / "harness/guest/iocost.c"), "-luring"],
                  "the engine's tests": ["make", "-C", str(ROOT / "tests/engine"), f"FIO_SRC={tree}", f"O={BUILD}"],
+                 "the GPUs' tests": ["make", "-C", str(ROOT / "tests/gpu"), f"O={BUILD}"],
                  "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
                                   str(ROOT / "harness/qemu/profile.c")],
                  "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}

@@ -186,6 +186,7 @@ def fio_files() -> dict[str, Path]:
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
              "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
              "/tests/ktap.sh": ROOT / "tests/engine/ktap.sh"}
+    built |= {f"/usr/lib/standin/{name}": BUILD / "standin" / name for name in ("libcuda.so.1", "libamdhip64.so", "calls")}
     return built | {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
 
 

@@ -397,7 +397,7 @@ def gave_back(done):
     for crash in ("got signal", "Sanitizer", "runtime error"):
         assert crash not in done.stdout + done.stderr, done.stderr
     said, = re.findall(r"^fail: steps=(\d+) failed=(\w+) (.*)$", done.stderr, re.M)
-    assert said[2] == "blocks=0 mappings=0 streams=0 descriptors=0", done.stderr
+    assert said[2] == "libraries=0 blocks=0 mappings=0 streams=0 descriptors=0", done.stderr
     return int(said[0]), said[1]
 
 
