@@ -14,12 +14,17 @@
 #define PATIENCE_NS	30000000000ULL	/* NVMe's own I/O timeout */
 #define PAUSE_US	100
 
-static int setup(struct ring *r, const struct ring_options *o, unsigned int extra)
+/*
+ * Not io_uring_queue_init_params(): since 2.6 that asks for a ring without an
+ * array of indices, and ours is the order in which units are submitted.
+ */
+static int setup(struct ring *r, const struct ring_options *o, unsigned int flags)
 {
 	struct io_uring_params p = {
-		.flags = IORING_SETUP_CQSIZE | extra,
+		.flags = IORING_SETUP_CQSIZE | flags,
 		.cq_entries = o->entries,
 	};
+	int fd, ret;
 
 	if (o->iopoll)
 		p.flags |= IORING_SETUP_IOPOLL;
@@ -29,13 +34,30 @@ static int setup(struct ring *r, const struct ring_options *o, unsigned int extr
 		p.flags |= IORING_SETUP_SQ_AFF;
 		p.sq_thread_cpu = o->sqpoll_cpu;
 	}
-	return io_uring_queue_init_params(o->entries, &r->uring, &p);
+	fd = io_uring_setup(o->entries, &p);
+	if (fd < 0)
+		return fd;
+	ret = io_uring_queue_mmap(fd, &p, &r->uring);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	/* what of this io_uring_queue_mmap() sets depends on the release */
+	r->uring.flags = p.flags;
+	r->uring.features = p.features;
+	r->uring.ring_fd = fd;
+	r->uring.enter_ring_fd = fd;
+	return 0;
 }
 
 int ring_open(struct ring *r, const struct ring_options *o)
 {
 	/* the job's thread does everything, and collects when it wants to */
-	unsigned int wish = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER;
+	static const unsigned int wishes[] = {	/* newest first: each kernel gets what it knows */
+		IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+		IORING_SETUP_COOP_TASKRUN, IORING_SETUP_SUBMIT_ALL,
+	};
+	unsigned int flags = 0, i;
 	int ret;
 
 	memset(r, 0, sizeof(*r));
@@ -48,11 +70,17 @@ int ring_open(struct ring *r, const struct ring_options *o)
 	if (!r->again || !r->since)
 		return -ENOMEM;
 
-	if (!o->sqpoll)
-		wish |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
-	ret = setup(r, o, wish);
-	if (ret == -EINVAL)
-		ret = setup(r, o, 0);
+	for (i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
+		flags |= wishes[i];
+	if (o->sqpoll)
+		flags &= ~(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN);
+	ret = setup(r, o, flags);
+	for (i = 0; ret == -EINVAL && flags; i++) {
+		if (!(flags & wishes[i]))
+			continue;
+		flags &= ~wishes[i];
+		ret = setup(r, o, flags);
+	}
 	if (ret) {
 		r->uring.ring_fd = -1;
 		return ret;

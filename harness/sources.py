@@ -16,6 +16,7 @@ from .paths import CACHE, ROOT
 
 FIO_VERSION = "3.33"
 FIO_SUITES = {FIO_VERSION: "bookworm", "3.39": "trixie", "3.41": "sid"}
+LIBURING_SUITES = {"2.3": "bookworm", "2.9": "trixie", "2.15": "sid"}
 UPSTREAM = "https://cdn.kernel.org/"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SPACE_NEEDED = 6 << 30
@@ -91,23 +92,36 @@ def apt(line: str, *arguments: str, arch: str = "") -> Path:
     return downloads
 
 
-def arm64() -> Path:
-    """What the guests of that processor have of Debian's: busybox, and liburing to link with."""
-    target = CACHE / "src/arm64"
+def unpacked(target: Path, suite: str, *packages: str, arch: str = "") -> Path:
+    """What packages of a suite hold, side by side in the cache."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    packages = ("busybox-static", "liburing-dev")
-    downloads = apt("deb {signed} {mirror} bookworm main", "download", *(f"{name}:arm64" for name in packages), arch="arm64")
-    with tempfile.TemporaryDirectory(prefix=".arm64-", dir=target.parent) as scratch:
+    names = [f"{name}:{arch}" if arch else name for name in packages]
+    downloads = apt(f"deb {{signed}} {{mirror}} {suite} main", "download", *names, arch=arch)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         for name in packages:
-            deb = next(downloads.glob(f"{name}_*_arm64.deb"))
+            deb = next(downloads.glob(f"{name}_*_{arch}*.deb"))
             progress.run(f"opening {deb.name}", ["dpkg-deb", "-x", str(deb), scratch], CACHE / "log/dpkg-deb")
             deb.unlink()
         os.chmod(scratch, 0o755)
         Path(scratch).rename(target)
         Path(scratch).mkdir()  # for the context manager to remove
     return target
+
+
+def arm64() -> Path:
+    """What the guests of that processor have of Debian's: busybox, and liburing to link with."""
+    return unpacked(CACHE / "src/arm64", "bookworm", "busybox-static", "liburing-dev", arch="arm64")
+
+
+def liburings() -> None:
+    """Each release that Debian has, beside the one installed; tests/engine/test_liburing.py looks for them."""
+    for version, suite in LIBURING_SUITES.items():
+        try:
+            unpacked(CACHE / f"src/liburing-{version}", suite, "liburing-dev", "linux-libc-dev")  # whose headers go together
+        except Fault as fault:
+            progress.say(f"no liburing {version} of {suite} to test with: {str(fault).splitlines()[:2][-1]}")
 
 
 def kernel_from_debian(pin: dict[str, str]) -> Source:

@@ -22,7 +22,7 @@ from .paths import BUILD, ROOT
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
-ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "compare"))
+ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "test_liburing", "compare"))
 # The exit status tells a suite that broke off from one that failed.
 KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
@@ -289,6 +289,7 @@ def cost_gate(kernel: Path) -> Tally:
 def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
     """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
     build.engine(fio_source)
+    sources.liburings()
     base = sources.kernel(kernel_source).tree
     total = step("host tests", host_tests)
     total += step("series round trip", lambda: series_check("check", base))
@@ -303,6 +304,7 @@ def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]
 def run_engine(kernel_source: str, fio_source: str) -> Tally:
     """The engine alone, and more of it: every option beside fio's own engine, and what dmabuf-check says of each machine."""
     build.engine(fio_source)
+    sources.liburings()
     total = step("host tests", lambda: host_tests(ENGINE_TESTS))
     for boot in ENGINE_BOOTS:
         kernel = build.kernel(kernel_source, boot.variant)
