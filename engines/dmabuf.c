@@ -438,9 +438,13 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
 	if (ret)
 		return refuse(td, -ret, "%s", e.text);
-	if (job->buffers.nr > 1 && td->o.mem_align)
+	if (job->buffers.nr > 1 && td->o.mem_align) {
+		size_t part = job->buffers.part;
+
+		buffers_put(&job->buffers);	/* ->post_init sees by this that it was refused */
 		return refuse(td, EINVAL, "iomem_align= moves blocks across the ends of dma-bufs: leave it out, or make all fit into one (here %zu bytes each)",
-			      job->buffers.part);
+			      part);
+	}
 	td->orig_buffer = job->buffers.addr;
 	return 0;
 }

@@ -346,12 +346,14 @@ def test_job_file(fio, engine, tmp_path, job):
     (("--registration=user", "--iodepth=40000"), r"cannot set up a ring of 40000 entries"),
     (("--registration=user", "--iodepth=20000"), r"cannot register 20000 buffers"),
     (("--registration=user", "--sqthread_poll", "--sqthread_poll_cpu=4000"), r"cannot set up a ring"),
-    (("--registration=user", "--dmabuf_size=16k", "--iomem_align=512"), r"iomem_align= moves blocks"),
+    *(((f"--registration={registration}", "--dmabuf_size=16k", "--iomem_align=512", f"--rw={rw}"), r"iomem_align= moves blocks")
+      for registration in ("none", "user") for rw in ("randread", "write")),
     *(((f"--{name}={value}",), rf"Option <{name}>: \w+") for name, value in (
         ("uncached", "1"), ("cmd_type", "nvme"))),
 ], ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_refusal(fio, args, sentence):
-    refused(fio(*JOB, "--filename=f", *args), sentence)
+    done = refused(fio(*JOB, "--filename=f", *args), sentence)
+    assert len(re.findall(r"^dmabuf: .*", done.stderr, re.M)) <= 1, done.stderr  # and went no further
 
 
 @pytest.mark.parametrize("thread", ["0", "1"])
