@@ -11,6 +11,7 @@
 #include <linux/dma-buf.h>
 
 #include "buffer.h"
+#include "memory.h"
 
 static size_t round_up(size_t n, size_t unit)
 {
@@ -66,25 +67,29 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		const struct source_args *args, size_t unit,
 		size_t size, size_t part, struct error *e)
 {
-	size_t max = source->max_size(), page = args->page, step;
+	size_t max = args->exported ? source->max_size() : SIZE_MAX, page = args->page, step;
 	int ret;
 
 	memset(bs, 0, sizeof(*bs));
 	bs->source = source;
 	bs->page = page;
 	size = round_up(size, page);
-	if (!part || part > max)
-		part = max;
 	bs->part = size;
-	if (size > part) {
+	if (size > (part && part < max ? part : max)) {
 		step = lcm(unit, page);
-		bs->part = (part < step ? step : part) / step * step;
-		if (bs->part > max)
+		if (part && part < step)
+			return error_set(e, EINVAL, "dmabuf_size=%zu cannot hold a block: those of %zu bytes and pages of %zu fit together every %zu bytes",
+					 part, unit, page, step);
+		bs->part = (part && part < max ? part : max) / step * step;
+		if (!bs->part)
 			return error_set(e, EINVAL, "blocks of %zu bytes and pages of %zu only fit together every %zu bytes, more than one %s may have (%zu): choose a block size that divides into pages",
 					 unit, page, step, source->name, max);
 	}
 
-	ret = reserve(bs, size, e);
+	/* huge pages have been set aside */
+	ret = source->host && (page == SMALL_PAGE || args->thp) ? memory_check(size, e) : 0;
+	if (!ret)
+		ret = reserve(bs, size, e);
 	if (ret)
 		goto err_put;
 	bs->v = calloc((size + bs->part - 1) / bs->part, sizeof(*bs->v));

@@ -12,6 +12,8 @@
 
 #include "error.h"
 
+#define SMALL_PAGE	4096
+
 struct buffer {
 	void *addr;		/* where the CPU sees it */
 	size_t size;
@@ -24,6 +26,7 @@ struct buffer {
 
 /* What a user says about the memory; each source reads what concerns it. */
 struct source_args {
+	bool exported;		/* to become dma-bufs, for which a source has limits */
 	size_t page;
 	bool thp;		/* small pages that the kernel may join to one of @page */
 	bool scattered;		/* no two of them neighbours in physical memory */
@@ -40,6 +43,7 @@ struct source_ops {
 	const char *name;
 	bool pinnable;		/* ordinary pages, which I/O on addresses can take too */
 	bool single;		/* one dma-buf for a job, its size given */
+	bool host;		/* memory of this machine, which has to be there */
 	/* the most bytes that one dma-buf of this source may have */
 	size_t (*max_size)(void);
 	/* map b->size bytes at b->addr, or host memory in their place */

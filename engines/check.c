@@ -103,9 +103,7 @@ static bool check_kernel(struct report *r, struct ring *ring)
 		      "io_uring is not available: %s", strerror(-ret));
 		return false;
 	}
-	ret = ring_register_table(ring, 1);
-	if (!ret)
-		ret = ring_probe_dmabuf(ring);
+	ret = ring_probe_dmabuf(ring);
 	switch (ret) {
 	case 0:
 		found(r, "kernel", GOOD, NULL, "io_uring registers dma-bufs");
@@ -330,7 +328,9 @@ static void check_registration(struct report *r, struct ring *ring, int dmabuf, 
 		found(r, "registration", PLAIN, NULL, "not tried: that needs udmabuf");
 		return;
 	}
-	ret = ring_register_dmabuf(ring, 0, dmabuf, file);
+	ret = ring_register_table(ring, 1);
+	if (!ret)
+		ret = ring_register_dmabuf(ring, 0, dmabuf, file);
 	if (!ret)
 		found(r, "registration", GOOD, NULL, "the device takes a dma-buf");
 	else

@@ -13,6 +13,7 @@
 #include "verify.h"
 #include "engines/cmdprio.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
 
@@ -379,8 +380,73 @@ static int refuse_source(struct thread_data *td, const struct options *o)
 	return 0;
 }
 
-/* ->init: in the job's thread, before there is memory. Refuse what cannot work. */
-static int dmabuf_init(struct thread_data *td)
+/* A CPU that a thread can be bound to. */
+static bool cpu_is_there(unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	return sched_getaffinity(0, sizeof(set), &set) || (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &set));
+}
+
+static int refuse_ring(struct thread_data *td, const struct ring_options *ro, int err)
+{
+	switch (err) {
+	case ENOSYS:
+	case EPERM:
+		return refuse(td, err, "io_uring is not available (%s): build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
+			      strerror(err));
+	case ENOMEM:
+		return refuse(td, err, "no memory for a ring of %u entries: lower iodepth, or raise the memlock limit", ro->entries);
+	case EMFILE:
+	case ENFILE:
+		return refuse(td, err, "no descriptor is left for a ring (%s): raise the limit on open files (ulimit -n), or lower nrfiles or numjobs",
+			      strerror(err));
+	case EINVAL:
+		if (ro->entries > RING_MAX_ENTRIES)
+			return refuse(td, err, "a ring of io_uring has at most %u entries and not %u: lower iodepth, and use numjobs for more",
+				      RING_MAX_ENTRIES, ro->entries);
+		if (ro->sqpoll && ro->sqpoll_cpu >= 0 && !cpu_is_there(ro->sqpoll_cpu))
+			return refuse(td, err, "sqthread_poll_cpu=%d is no CPU that this job may use: name one of `taskset -cp $$`", ro->sqpoll_cpu);
+	}
+	return refuse(td, err, "cannot set up a ring of %u entries%s%s: %s", ro->entries, ro->iopoll ? " with hipri" : "",
+		      ro->sqpoll ? " with sqthread_poll" : "", strerror(err));
+}
+
+/* Before there is memory, so that what the kernel cannot do is said first. */
+static int open_ring(struct thread_data *td, struct job *job)
+{
+	struct options *o = td->eo;
+	struct ring_options ro = {
+		.entries = td->o.iodepth,
+		.iopoll = o->hipri,
+		.sqpoll = o->sqpoll,
+		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
+		.reissue = !o->nowait,
+	};
+	int ret = ring_open(&job->ring, &ro);
+
+	if (ret)
+		return refuse_ring(td, &ro, -ret);
+	if (!td_read(td) && !td_write(td))
+		return 0;
+	switch (o->registration) {
+	case REGISTER_USER:
+		if (ring_probe_table(&job->ring, ro.entries) == -EINVAL)
+			return refuse(td, EINVAL, "io_uring does not register as many as %u buffers, one for each I/O: lower iodepth (to 16384), or use registration=none",
+				      ro.entries);
+		break;
+	case REGISTER_DMABUF:
+		ret = ring_probe_dmabuf(&job->ring);
+		if (ret)
+			return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
+				      strerror(-ret));
+	}
+	return 0;
+}
+
+/* Refuse what cannot work, before there is memory. */
+static int set_up(struct thread_data *td)
 {
 	struct options *o = td->eo;
 	struct job *job;
@@ -411,7 +477,16 @@ static int dmabuf_init(struct thread_data *td)
 	job->force_async = o->force_async;
 	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
 		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
-	return 0;
+	return open_ring(td, job);
+}
+
+/* ->init: in the job's thread. */
+static int dmabuf_init(struct thread_data *td)
+{
+	if (!set_up(td))
+		return 0;
+	td->o.iodepth = 1;	/* fio would guess that this is too high, and we have said why */
+	return 1;
 }
 
 /* ->iomem_alloc: the memory is the same for every registration. */
@@ -420,6 +495,7 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
 	struct source_args args = {
+		.exported = o->registration == REGISTER_DMABUF,
 		.page = o->page_size & ~1u,
 		.thp = o->page_size == PAGES_THP,
 		.scattered = o->page_size == PAGES_SCATTERED,
@@ -476,29 +552,11 @@ static int open_files(struct thread_data *td, struct job *job)
 	return 0;
 }
 
-static int open_ring(struct thread_data *td, struct job *job)
+static int register_files(struct thread_data *td, struct job *job)
 {
 	struct options *o = td->eo;
-	struct ring_options ro = {
-		.entries = td->o.iodepth,
-		.iopoll = o->hipri,
-		.sqpoll = o->sqpoll,
-		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
-		.reissue = !o->nowait,
-	};
-	int ret = ring_open(&job->ring, &ro);
+	int ret = o->registerfiles ? ring_register_files(&job->ring, job->fds, job->nr_files) : 0;
 
-	if (ret == -ENOSYS || ret == -EPERM)
-		return refuse(td, -ret, "io_uring is not available (%s): build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
-			      strerror(-ret));
-	if (ret == -ENOMEM)
-		return refuse(td, -ret, "no memory for a ring of %u entries: lower iodepth, or raise the memlock limit",
-			      td->o.iodepth);
-	if (ret)
-		return refuse(td, -ret, "cannot set up a ring of %u entries: %s", td->o.iodepth, strerror(-ret));
-	if (!o->registerfiles)
-		return 0;
-	ret = ring_register_files(&job->ring, job->fds, job->nr_files);
 	if (ret)
 		return refuse(td, -ret, "cannot register %u files (%s): raise the limit on open files, or use registerfiles=0",
 			      job->nr_files, strerror(-ret));
@@ -596,10 +654,6 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 	if (ret)
 		return refuse(td, -ret, "cannot make a table of %u buffers (%s): use a larger dmabuf_size, or fewer files",
 			      slots, strerror(-ret));
-	ret = ring_probe_dmabuf(&job->ring);
-	if (ret)
-		return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
-			      strerror(-ret));
 
 	fio_gettime(&start, NULL);
 	for (i = 0; i < job->nr_files; i++) {
@@ -690,7 +744,7 @@ static int dmabuf_post_init(struct thread_data *td)
 	job->units = calloc(td->o.iodepth, sizeof(*job->units));
 	if (!job->units)
 		return refuse(td, ENOMEM, "no memory for %u I/O units", td->o.iodepth);
-	if (open_files(td, job) || open_ring(td, job))
+	if (open_files(td, job) || register_files(td, job))
 		return 1;
 
 	for (i = 0; i < td->o.iodepth; i++) {

@@ -145,10 +145,23 @@ int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file
 	return ret < 0 ? ret : 0;
 }
 
+int ring_probe_table(struct ring *r, unsigned int nr)
+{
+	int ret = ring_register_table(r, nr);
+
+	if (!ret)
+		io_uring_unregister_buffers(&r->uring);
+	return ret;
+}
+
 int ring_probe_dmabuf(struct ring *r)
 {
-	int ret = ring_register_dmabuf(r, 0, -1, -1);
+	int ret = ring_register_table(r, 1);
 
+	if (ret)
+		return ret;
+	ret = ring_register_dmabuf(r, 0, -1, -1);
+	io_uring_unregister_buffers(&r->uring);
 	return ret == -EBADF ? 0 : ret;
 }
 

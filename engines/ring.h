@@ -41,6 +41,8 @@ struct ring {
 	struct io_uring uring;
 };
 
+#define RING_MAX_ENTRIES	32768u	/* the kernel's IORING_MAX_ENTRIES */
+
 struct ring_options {
 	unsigned int entries;
 	bool iopoll;
@@ -59,7 +61,11 @@ int ring_register_users(struct ring *r, const struct iovec *v, unsigned int nr);
 int ring_register_table(struct ring *r, unsigned int nr);
 int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file);
 
-/* Whether slots can hold dma-bufs: 0, or -errno as the kernel put it. */
+/*
+ * Of a ring without buffers: whether it takes @nr of them, and whether their slots
+ * can hold dma-bufs. 0, or -errno as the kernel put it.
+ */
+int ring_probe_table(struct ring *r, unsigned int nr);
 int ring_probe_dmabuf(struct ring *r);
 
 /* Add a unit whose entry is filled in. The kernel sees it at ring_submit(). */

@@ -14,6 +14,7 @@
 #include <xf86drm.h>
 
 #include "buffer.h"
+#include "memory.h"
 
 #define ROW		4096			/* bytes: a picture 1024 wide, 4 bytes a pixel */
 #define PIXEL		4
@@ -72,6 +73,9 @@ static int drm_alloc_from(int node, struct buffer *b, const char *path, struct e
 	if (drmIoctl(node, DRM_IOCTL_VERSION, &version))
 		return error_set(e, ENOTTY, "%s is no DRM node: name one in /dev/dri", path);
 
+	ret = !strcmp(buffer_place(b), "system") ? memory_check(b->size, e) : 0;
+	if (ret)
+		return ret;
 	if (render && !strcmp(b->exporter, "virtio_gpu"))
 		ret = get_virtio(node, b->size, &handle, &offset);
 	else

@@ -10,6 +10,7 @@
 #include <linux/dma-heap.h>
 
 #include "buffer.h"
+#include "memory.h"
 
 static size_t heap_max_size(void)
 {
@@ -25,6 +26,9 @@ static int heap_alloc(struct buffer *b, const struct source_args *args, struct e
 	char path[128];
 	int heap, ret, err;
 
+	ret = memory_check(b->size, e);
+	if (ret)
+		return ret;
 	snprintf(path, sizeof(path), "/dev/dma_heap/%s", args->heap);
 	heap = open(path, O_RDONLY | O_CLOEXEC);
 	if (heap < 0)
@@ -42,6 +46,7 @@ static int heap_alloc(struct buffer *b, const struct source_args *args, struct e
 
 const struct source_ops source_heap = {
 	.name = "heap",
+	.host = true,
 	.max_size = heap_max_size,
 	.alloc = heap_alloc,
 };

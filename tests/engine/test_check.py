@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from test_engine import BUFFERS_UPDATE as UPDATE
 from test_engine import IO_URING_REGISTER, IO_URING_SETUP, MAKE, ROOT, deny_syscall
-
-UPDATE = 16  # IORING_REGISTER_BUFFERS_UPDATE
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmab
 MAKE = ("make", "-s", "-C", str(ROOT / "engines"))
 IO_URING_SETUP, IO_URING_REGISTER, MEMFD_CREATE, FALLOCATE, OPENAT = 425, 427, 319, 285, 257
 REGISTER_BUFFERS, REGISTER_FILES = 0, 2
+BUFFERS_UPDATE = 16
+# A filter that answers in place of a kernel with the feature, to the question whether it is there.
+FEATURE = (IO_URING_REGISTER, errno.EBADF, 1, BUFFERS_UPDATE)
 O_DIRECT = 0o40000
 JOB = ("--name=job", "--size=4m", "--direct=1", "--rw=randread", "--bs=4k", "--iodepth=8")
 
@@ -121,13 +124,17 @@ def summary(done):
 
 # --- pieces, with sanitizers ---
 
-@pytest.mark.parametrize("piece", ["ring", "buffer"])
+# What each is linked with; memory_test.c takes its piece in whole.
+PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": []}
+
+
+@pytest.mark.parametrize("piece", PIECES)
 def test_piece(piece, tmp_path):
     program = tmp_path / piece
     subprocess.run(["cc", "-g", "-O1", "-Wall", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
                     "-D_GNU_SOURCE", f"-I{ROOT}/engines", f"-I{ROOT}/kernel/overlay/include/uapi", "-o", program,
-                    f"{ROOT}/tests/engine/{piece}_test.c", f"{ROOT}/engines/{piece}.c"], check=True)
-    done = subprocess.run([program], capture_output=True, text=True)
+                    f"{ROOT}/tests/engine/{piece}_test.c", *PIECES[piece]], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -164,7 +171,7 @@ def test_source_is_missing(fio, loop, missing, options, sentence):
     """Says what would give it."""
     if missing and os.path.exists(missing):
         pytest.skip(f"this host has {missing}")
-    refused(fio(*JOB, f"--filename={loop}", *options), sentence)
+    refused(fio(*JOB, f"--filename={loop}", *options, deny=FEATURE), sentence)
 
 
 def test_socket_sends_no_dmabuf(fio, loop, tmp_path):
@@ -179,7 +186,7 @@ def test_socket_sends_no_dmabuf(fio, loop, tmp_path):
         for descriptors, sentence in (([], "s sent no descriptor"), ([null.fileno()], "handed over is no dma-buf")):
             thread = threading.Thread(target=serve, args=(descriptors,))
             thread.start()
-            refused(fio(*JOB, f"--filename={loop}", "--source=fd", "--dmabuf_socket=s"), sentence)
+            refused(fio(*JOB, f"--filename={loop}", "--source=fd", "--dmabuf_socket=s", deny=FEATURE), sentence)
             thread.join()
 
 
@@ -210,6 +217,14 @@ def test_data(fio, registration, how):
     succeeded(fio(*JOB, "--size=2m", f"--registration={registration}", "--rw=randrw", "--iodepth=16",
                   "--verify=crc32c", "--verify_fatal=1", *([] if "--nrfiles=5" in how else ["--filename_format=f$jobnum"]),
                   *how))
+
+
+def test_limits_of_udmabuf_are_for_dmabufs(fio):
+    """Blocks larger than /dev/udmabuf would export."""
+    for registration in ("none", "user"):
+        done = succeeded(fio(*JOB, "--filename=f", "--bs=96m", "--size=192m", "--iodepth=1", "--rw=write", "--number_ios=1", "--fallocate=none",
+                             f"--registration={registration}"))
+        assert summary(done)[0]["buffers"] == "1"
 
 
 def test_data_reads_back_through_another_engine(fio):
@@ -313,10 +328,9 @@ def test_trim(fio, loop):
 
 
 def test_dmabuf_where_there_is_none(fio, loop):
-    """This host has no kernel of ours: it says what is missing first, and writes nothing."""
+    """This host has no kernel of ours, and perhaps no udmabuf: what it takes most is said first, and nothing is written."""
     done = fio(*JOB, f"--filename={loop}", "--registration=dmabuf")
-    refused(done, r"dmabuf: job: (cannot open /dev/udmabuf .*CONFIG_UDMABUF|this kernel's io_uring cannot register dma-bufs"
-                  r"|the driver of /dev/loop\d+ cannot take dma-bufs)")
+    refused(done, r"dmabuf: job: (this kernel's io_uring cannot register dma-bufs|the driver of /dev/loop\d+ cannot take dma-bufs)")
 
 
 # --- jobs ---
@@ -340,12 +354,18 @@ def test_job_file(fio, engine, tmp_path, job):
 @pytest.mark.parametrize("args, sentence", [
     (("--registration=dmabuf",), r"job: .*f is not a block device: registration=dmabuf needs one"),
     (("--registration=dmabuf", "--direct=0"), r"job: registration=dmabuf needs direct=1"),
-    (("--pages=2m", "--registration=user", "--iodepth=100000", "--bs=1m"), r"(huge pages|no memory for|cannot set up a ring)"),
+    (("--pages=2m", "--registration=user", "--iodepth=100000", "--bs=1m"), r"at most 32768 entries"),
+    (("--pages=2m", "--registration=user", "--iodepth=10000", "--bs=1m"), r"huge pages"),
+    *((("--registration=user", "--bs=64k", f"--dmabuf_size={size}"), rf"dmabuf_size={number} cannot hold .* every 65536 bytes")
+      for size, number in (("4k", 4096), ("65535", 65535))),
+    (("--registration=user", "--bs=12k", "--dmabuf_size=8k"), "dmabuf_size=8192 cannot hold"),
     (("--registration=user", "--mem=mmap"), r"'mem/iomem' conflicts"),
     (("--registration=user", "--io_submit_mode=offload"), r"can't be used with offloaded submit"),
-    (("--registration=user", "--iodepth=40000"), r"cannot set up a ring of 40000 entries"),
-    (("--registration=user", "--iodepth=20000"), r"cannot register 20000 buffers"),
-    (("--registration=user", "--sqthread_poll", "--sqthread_poll_cpu=4000"), r"cannot set up a ring"),
+    (("--registration=user", "--iodepth=40000"), r"at most 32768 entries and not 40000: lower iodepth"),
+    (("--registration=user", "--iodepth=20000"), r"as many as 20000 buffers.*: lower iodepth"),
+    *((("--registration=user", "--sqthread_poll", f"--sqthread_poll_cpu={cpu}"), rf"sqthread_poll_cpu={cpu} is no CPU") for cpu in (99, 4000)),
+    *((("--registration=none", "--bsrange=4k-1g", f"--iodepth={depth}", *more), r"\d+ MiB of buffers do not fit into the \d+ MiB that may be taken")
+      for depth in (30000, 16384) for more in ((), ("--pages=scattered",), ("--pages=thp",))),
     *(((f"--registration={registration}", "--dmabuf_size=16k", "--iomem_align=512", f"--rw={rw}"), r"iomem_align= moves blocks")
       for registration in ("none", "user") for rw in ("randread", "write")),
     *(((f"--{name}={value}",), rf"Option <{name}>: \w+") for name, value in (
@@ -353,11 +373,23 @@ def test_job_file(fio, engine, tmp_path, job):
 ], ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_refusal(fio, args, sentence):
     done = refused(fio(*JOB, "--filename=f", *args), sentence)
+    assert "reducing io depth" not in done.stderr  # which fio adds to any failure
     assert len(re.findall(r"^dmabuf: .*", done.stderr, re.M)) <= 1, done.stderr  # and went no further
+
+
+def test_limit_on_the_size_of_files(fio, tmp_path):
+    """The memory is a file: beyond `ulimit -f` the kernel would send SIGXFSZ."""
+    (tmp_path / "f").write_bytes(bytes(4 << 20))
+
+    def limit_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, resource.RLIM_INFINITY))
+    refused(fio(*JOB, "--filename=f", "--registration=user", before=limit_files), r"limit on the size of files is 16384 .*ulimit -f")
+    succeeded(fio(*JOB, "--filename=f", "--registration=none", "--dmabuf_size=16k", before=limit_files))
 
 
 @pytest.mark.parametrize("thread", ["0", "1"])
 @pytest.mark.parametrize("deny, sentence", [
+    ((IO_URING_SETUP, errno.EMFILE), "no descriptor is left for a ring .*ulimit -n"),
     ((IO_URING_SETUP, errno.ENOSYS), "io_uring is not available .*CONFIG_IO_URING"),
     ((IO_URING_SETUP, errno.EPERM), "io_uring is not available .*io_uring_disabled"),
     ((IO_URING_SETUP, errno.ENOMEM), "no memory for a ring of 8 entries"),
