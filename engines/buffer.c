@@ -51,6 +51,8 @@ static void buffer_free(struct buffer *b)
 		close(b->dmabuf);
 	if (b->memory >= 0)
 		close(b->memory);
+	if (b->claim >= 0)
+		close(b->claim);
 }
 
 void buffers_put(struct buffers *bs)
@@ -104,6 +106,7 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		b->size = size - at < bs->part ? size - at : bs->part;
 		b->memory = -1;
 		b->dmabuf = -1;
+		b->claim = -1;
 		ret = source->alloc(b, args, e);
 		if (ret)
 			goto err_put;

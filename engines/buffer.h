@@ -19,6 +19,8 @@ struct buffer {
 	size_t size;
 	int memory;		/* the source's own descriptor, -1: none */
 	int dmabuf;		/* -1 until exported */
+	off_t offset;		/* in the dma-buf, of the first byte */
+	int claim;		/* a lock on these bytes of a dma-buf that others may have, -1: none */
 	bool shadow;		/* the CPU cannot map it: @addr is host memory in its place */
 	off_t region;		/* of a shadow: where in @memory the bytes can be read and written */
 	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
@@ -36,6 +38,9 @@ struct source_args {
 	unsigned int vfio_region;
 	const char *socket;	/* that gives a dma-buf away, NULL: @fd is one */
 	int fd;
+	off_t offset;		/* in that dma-buf */
+	unsigned int clone;	/* of several jobs in one dma-buf, side by side from @offset */
+	const volatile bool *stop;	/* do not wait any longer */
 };
 
 /* Where memory comes from. Each source is a file of its own. */

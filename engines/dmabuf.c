@@ -25,7 +25,7 @@
 
 enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
 enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
-enum source { SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
+enum source { SOURCE_BY_OPTIONS, SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
 
 static const struct source_ops *const sources[] = {
 	[SOURCE_UDMABUF] = &source_udmabuf,
@@ -35,6 +35,7 @@ static const struct source_ops *const sources[] = {
 	[SOURCE_FD] = &source_fd,
 };
 
+#define SIZE_ENOUGH	(1ULL << 40)	/* of a dma-buf */
 #define PAGES_2M	(2 << 20)
 #define PAGES_THP	(PAGES_2M | 1)	/* told apart from hugetlb by a bit */
 #define PAGES_SCATTERED	(4096 | 1)
@@ -50,9 +51,12 @@ struct options {
 	char *drm_node;
 	char *vfio_device;
 	unsigned int vfio_region;
-	int dmabuf_fd;
+	unsigned int dmabuf_fd;
+	unsigned int dmabuf_fd_set;
 	char *dmabuf_socket;
-	unsigned int dmabuf_size;
+	unsigned long long dmabuf_offset;
+	unsigned long long dmabuf_size;
+	const char *out_of_range;	/* an option whose value is */
 	unsigned int cpu_sync;
 	unsigned int registerfiles;
 	unsigned int sqpoll;
@@ -75,6 +79,7 @@ struct unit {
 
 struct job {
 	struct ring ring;
+	const struct source_ops *source;
 	struct buffers buffers;
 	struct unit *units;
 	struct io_u **io_us;
@@ -343,7 +348,7 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 	char *text = NULL;
 
 	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
-		     td->o.name, registration_names[o->registration], sources[o->source]->name,
+		     td->o.name, registration_names[o->registration], job->source->name,
 		     sqe->buf_index, (unsigned long long)sqe->addr, sqe->len,
 		     strerror(io_u->error), why ? ": " : "", why ? why : "") < 0)
 		return NULL;
@@ -362,21 +367,54 @@ static char *dmabuf_errdetails(struct io_u *io_u)
 }
 #endif
 
-/* Refuse what a source cannot be asked for. */
-static int refuse_source(struct thread_data *td, const struct options *o)
+/* The source named, or the one that the other options are for. */
+static int choose_source(struct thread_data *td, struct job *job)
 {
-	const struct source_ops *source = sources[o->source];
+	const struct options *o = td->eo;
+	const struct { const char *option; enum source source; bool given; } rows[] = {
+		{ "heap", SOURCE_HEAP, o->heap },
+		{ "drm_node", SOURCE_DRM, o->drm_node },
+		{ "vfio_device", SOURCE_VFIO, o->vfio_device },
+		{ "vfio_region", SOURCE_VFIO, o->vfio_region },
+		{ "dmabuf_fd", SOURCE_FD, o->dmabuf_fd_set },
+		{ "dmabuf_socket", SOURCE_FD, o->dmabuf_socket },
+		{ "dmabuf_offset", SOURCE_FD, o->dmabuf_offset },
+	};
+	enum source chosen = o->source;
+	unsigned int i;
+
+	if (o->out_of_range)
+		return refuse(td, EINVAL, "the value of %s= is negative or too large: give one that can be", o->out_of_range);
+	for (i = 0; i < FIO_ARRAY_SIZE(rows); i++) {
+		if (!rows[i].given)
+			continue;
+		if (!chosen)
+			chosen = rows[i].source;
+		if (chosen != rows[i].source)
+			return refuse(td, EINVAL, "%s= is for source=%s, and the source is %s: leave out one of them", rows[i].option,
+				      sources[rows[i].source]->name, sources[chosen]->name);
+	}
+	job->source = sources[chosen ? chosen : SOURCE_UDMABUF];
+	return 0;
+}
+
+/* Refuse what a source cannot be asked for. */
+static int refuse_source(struct thread_data *td, const struct source_ops *source)
+{
+	const struct options *o = td->eo;
 
 	if (!source->pinnable && o->registration != REGISTER_DMABUF)
 		return refuse(td, EINVAL, "the kernel cannot pin memory of source=%s, only import it: use registration=dmabuf, or source=udmabuf",
 			      source->name);
-	if (!source->pinnable && o->page_size != 4096)
+	if (!source->pinnable && o->page_size != SMALL_PAGE)
 		return refuse(td, EINVAL, "source=%s has pages of its own: pages= goes with source=udmabuf", source->name);
 	if (source->single && o->dmabuf_size)
 		return refuse(td, EINVAL, "source=%s is one dma-buf for each job: leave out dmabuf_size", source->name);
-	if (o->source == SOURCE_FD && !o->dmabuf_socket && td->o.numjobs > 1)
-		return refuse(td, EINVAL, "%u jobs would share the memory of one dma-buf: use dmabuf_socket, which gives each its own",
-			      td->o.numjobs);
+	if (source == &source_fd && !o->dmabuf_fd_set == !o->dmabuf_socket)
+		return refuse(td, EINVAL, "source=fd takes its dma-buf from a descriptor or from a socket: say which with dmabuf_fd= or dmabuf_socket=");
+	if (o->dmabuf_offset % SMALL_PAGE)
+		return refuse(td, EINVAL, "dmabuf_offset=%llu is not a multiple of %u, and a part of a dma-buf begins with a page",
+			      o->dmabuf_offset, SMALL_PAGE);
 	return 0;
 }
 
@@ -453,7 +491,11 @@ static int set_up(struct thread_data *td)
 	struct fio_file *f;
 	unsigned int i;
 
-	if (refuse_source(td, o))
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return refuse(td, ENOMEM, "no memory for the job");
+	td->io_ops_data = job;
+	if (choose_source(td, job) || refuse_source(td, job->source))
 		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
@@ -467,11 +509,6 @@ static int set_up(struct thread_data *td)
 				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, registration=user does not",
 					      f->file_name);
 	}
-
-	job = calloc(1, sizeof(*job));
-	if (!job)
-		return refuse(td, ENOMEM, "no memory for the job");
-	td->io_ops_data = job;
 	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
 	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
 	job->force_async = o->force_async;
@@ -499,18 +536,21 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 		.page = o->page_size & ~1u,
 		.thp = o->page_size == PAGES_THP,
 		.scattered = o->page_size == PAGES_SCATTERED,
-		.heap = o->heap,
-		.drm_node = o->drm_node,
+		.heap = o->heap ? o->heap : "system",
+		.drm_node = o->drm_node ? o->drm_node : "/dev/dri/card0",
 		.vfio_device = o->vfio_device,
 		.vfio_region = o->vfio_region,
 		.socket = o->dmabuf_socket,
 		.fd = o->dmabuf_fd,
+		.offset = o->dmabuf_offset,
+		.clone = o->dmabuf_socket ? 0 : td->subjob_number,
+		.stop = &td->terminate,
 	};
 	size_t bs = td_max_bs(td);
 	struct error e;
 	int ret;
 
-	ret = buffers_get(&job->buffers, sources[o->source], &args, bs,
+	ret = buffers_get(&job->buffers, job->source, &args, bs,
 			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
 	if (ret)
 		return refuse(td, -ret, "%s", e.text);
@@ -752,7 +792,7 @@ static int dmabuf_post_init(struct thread_data *td)
 		if (!memory || o->registration != REGISTER_DMABUF)
 			continue;
 		job->units[i].buffer = buffers_find(&job->buffers, job->io_us[i]->buf);
-		job->units[i].base = (uintptr_t)job->units[i].buffer->addr;
+		job->units[i].base = (uintptr_t)job->units[i].buffer->addr - job->units[i].buffer->offset;
 		job->units[i].slot = job->units[i].buffer - job->buffers.v;
 	}
 	if (memory && register_buffers(td, job))
@@ -831,7 +871,7 @@ static void report(const struct thread_data *td, const struct job *job)
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
 	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu\n",
-		td->o.name, registration_names[o->registration], sources[o->source]->name,
+		td->o.name, registration_names[o->registration], job->source->name,
 		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
 		bs->page, bs->nr, bytes, registrations[o->registration],
 		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
@@ -864,13 +904,50 @@ static void dmabuf_cleanup(struct thread_data *td)
 	td->io_ops_data = NULL;
 }
 
+/*
+ * fio takes what is behind a '-' for a second value and forgets that the first
+ * was refused: remember it, and refuse the job.
+ */
+static int set_number(struct options *o, const char *option, unsigned long long value, unsigned long long max)
+{
+	if (value <= max)
+		return 0;
+	o->out_of_range = option;
+	return 1;
+}
+
+static int set_dmabuf_fd(void *data, unsigned long long *fd)
+{
+	struct options *o = data;
+
+	o->dmabuf_fd = *fd;
+	o->dmabuf_fd_set = 1;
+	return set_number(o, "dmabuf_fd", *fd, INT_MAX);
+}
+
+static int set_dmabuf_offset(void *data, unsigned long long *offset)
+{
+	struct options *o = data;
+
+	o->dmabuf_offset = *offset;
+	return set_number(o, "dmabuf_offset", *offset, SIZE_ENOUGH);
+}
+
+static int set_dmabuf_size(void *data, unsigned long long *size)
+{
+	struct options *o = data;
+
+	o->dmabuf_size = *size;
+	return set_number(o, "dmabuf_size", *size, SIZE_ENOUGH);
+}
+
 static int set_sqpoll_cpu(void *data, unsigned long long *cpu)
 {
 	struct options *o = data;
 
 	o->sqpoll_cpu = *cpu;
 	o->sqpoll_cpu_set = 1;
-	return 0;
+	return set_number(o, "sqthread_poll_cpu", *cpu, INT_MAX);
 }
 
 #define ENGINE_OPTION(n, l)					\
@@ -910,8 +987,7 @@ static struct fio_option options[] = {
 		ENGINE_OPTION("source", "Buffer source"),
 		.type	= FIO_OPT_STR,
 		.off1	= offsetof(struct options, source),
-		.help	= "Where the memory comes from",
-		.def	= "udmabuf",
+		.help	= "Where the memory comes from (default: udmabuf, or what other options are for)",
 		.posval	= {
 			{ .ival = "udmabuf", .oval = SOURCE_UDMABUF,
 			  .help = "System memory: a memfd, exported by /dev/udmabuf" },
@@ -946,15 +1022,13 @@ static struct fio_option options[] = {
 		ENGINE_OPTION("heap", "dma-heap"),
 		.type	= FIO_OPT_STR_STORE,
 		.off1	= offsetof(struct options, heap),
-		.help	= "source=heap: its name in /dev/dma_heap",
-		.def	= "system",
+		.help	= "source=heap: its name in /dev/dma_heap (default: system)",
 	},
 	{
 		ENGINE_OPTION("drm_node", "DRM node"),
 		.type	= FIO_OPT_STR_STORE,
 		.off1	= offsetof(struct options, drm_node),
-		.help	= "source=drm: card or render node",
-		.def	= "/dev/dri/card0",
+		.help	= "source=drm: card or render node (default: /dev/dri/card0)",
 	},
 	{
 		ENGINE_OPTION("vfio_device", "VFIO device"),
@@ -973,9 +1047,8 @@ static struct fio_option options[] = {
 	{
 		ENGINE_OPTION("dmabuf_fd", "dma-buf descriptor"),
 		.type	= FIO_OPT_INT,
-		.off1	= offsetof(struct options, dmabuf_fd),
-		.help	= "source=fd: number of an inherited descriptor",
-		.def	= "3",
+		.cb	= set_dmabuf_fd,
+		.help	= "source=fd: number of an inherited descriptor; of several jobs, each takes the next part",
 	},
 	{
 		ENGINE_OPTION("dmabuf_socket", "dma-buf socket"),
@@ -984,9 +1057,15 @@ static struct fio_option options[] = {
 		.help	= "source=fd: UNIX stream socket that sends a dma-buf to whoever connects",
 	},
 	{
+		ENGINE_OPTION("dmabuf_offset", "Offset in the dma-buf"),
+		.type	= FIO_OPT_ULL,
+		.cb	= set_dmabuf_offset,
+		.help	= "source=fd: where in the dma-buf the job's part begins",
+	},
+	{
 		ENGINE_OPTION("dmabuf_size", "Size of one dma-buf"),
-		.type	= FIO_OPT_INT,
-		.off1	= offsetof(struct options, dmabuf_size),
+		.type	= FIO_OPT_ULL,
+		.cb	= set_dmabuf_size,
 		.help	= "Share the memory out to dma-bufs of at most this size (0: as large as the source allows)",
 		.def	= "0",
 	},

@@ -140,6 +140,43 @@ if command -v give >/dev/null; then
 	run --source=fd --dmabuf_socket=socket --numjobs=2 --offset_increment=4m --rw=randrw $check
 	result $? "a descriptor from a socket, two jobs"
 
+	# One large dma-buf for several jobs: each has a part of its own, or is refused.
+	give="give 524288 9"
+	two() { # OPTION OPTION: one for each of two sections with the same descriptor
+		cat >two.fio <<-END
+			[global]
+			ioengine=external:$ENGINE
+			registration=dmabuf
+			dmabuf_fd=9
+			direct=1
+			rw=randrw
+			bs=16k
+			iodepth=16
+			size=1m
+			verify=crc32c
+			verify_fatal=1
+			verify_state_save=0
+			[one]
+			filename=$DEV
+			$1
+			[two]
+			filename=$DEV2
+			$2
+		END
+		$give "$FIO" two.fio >log 2>&1
+	}
+	two dmabuf_offset=0 dmabuf_offset=256k && [ "$(grep -c "^dmabuf: job=.* registrations=1 " log)" = 2 ]
+	result $? "two sections, two parts of one dma-buf"
+	! two && grep -q "another job has these bytes of the dma-buf" log && [ "$(grep -c "^dmabuf: job=" log)" = 1 ] && ! crashed
+	result $? "refused: two sections in the same part"
+	! two dmabuf_offset=64k dmabuf_offset=256k && grep -q "another job has these bytes of the dma-buf" log && ! crashed
+	result $? "refused: two sections in parts that overlap"
+	run --dmabuf_fd=9 --numjobs=2 --offset_increment=4m --rw=randrw $check && [ "$(grep -c "^dmabuf: job=" log)" = 2 ]
+	result $? "two jobs of numjobs=, each takes the next part"
+	! run --dmabuf_fd=9 --numjobs=3 --offset_increment=4m --rw=read && grep -q "needs 262144 from 524288 on" log && ! crashed
+	result $? "refused: the third of them, in a dma-buf for two"
+	refused "a part beyond the end" "needs 262144 from 4194304 on" --dmabuf_fd=9 --dmabuf_offset=4m
+
 	# The CPU cannot map it: the data goes from disk to disk through it, and nothing looks at it.
 	give="give 262144r 9"
 	nobody="--source=fd --dmabuf_fd=9"
@@ -160,7 +197,6 @@ if command -v give >/dev/null; then
 else
 	skip "a descriptor handed over" "give.c is not built"
 fi
-refused "two jobs in one dma-buf" "would share the memory" --source=fd --numjobs=2
 refused "a descriptor that is no dma-buf" "is no dma-buf" --source=fd --dmabuf_fd=0
 refused "a socket nobody listens at" "cannot connect to" --source=fd --dmabuf_socket=nothing
 

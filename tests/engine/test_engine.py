@@ -125,7 +125,8 @@ def summary(done):
 # --- pieces, with sanitizers ---
 
 # What each is linked with; memory_test.c takes its piece in whole.
-PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": []}
+PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": [],
+          "fd": [ROOT / "engines/source_fd.c"]}
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -161,8 +162,24 @@ def test_compiles_as_later_compilers_want(fio_src, tmp_path):
     ("", ("--source=fd", "--dmabuf_fd=99"), "there is no descriptor 99 .*dmabuf_socket="),
     ("", ("--source=fd", "--dmabuf_fd=0"), "handed over is no dma-buf"),
     ("", ("--source=fd", "--dmabuf_socket=nothing"), "cannot connect to nothing"),
-    ("", ("--source=fd", "--numjobs=2"), "would share the memory of one dma-buf"),
-    ("", ("--source=fd", "--dmabuf_size=4k"), "leave out dmabuf_size"),
+    ("", ("--source=fd", "--numjobs=2", "--dmabuf_fd=0"), "handed over is no dma-buf"),
+    ("", ("--source=fd", "--dmabuf_fd=0", "--dmabuf_size=4k"), "leave out dmabuf_size"),
+    ("", ("--source=fd",), "say which with dmabuf_fd= or dmabuf_socket="),
+    ("", ("--dmabuf_fd=9", "--dmabuf_socket=s"), "say which with dmabuf_fd= or dmabuf_socket="),
+    ("", ("--dmabuf_fd=9", "--dmabuf_offset=1000"), "dmabuf_offset=1000 is not a multiple of 4096"),
+    # what an option is for is the source, and the only one
+    ("/dev/dma_heap/none", ("--heap=none",), "cannot open /dev/dma_heap/none"),
+    ("", ("--drm_node=/dev/null",), "/dev/null is no DRM node"),
+    ("", ("--vfio_device=0000:7f:1f.7",), "no PCI device 0000:7f:1f.7"),
+    ("", ("--vfio_region=2",), "needs vfio_device="),
+    ("", ("--dmabuf_fd=99",), "there is no descriptor 99"),
+    ("", ("--dmabuf_socket=nothing",), "cannot connect to nothing"),
+    ("", ("--source=udmabuf", "--heap=system"), "heap= is for source=heap, and the source is udmabuf"),
+    ("", ("--heap=system", "--drm_node=/dev/null"), "drm_node= is for source=drm, and the source is heap"),
+    ("", ("--source=vfio", "--dmabuf_offset=4k"), "dmabuf_offset= is for source=fd, and the source is vfio"),
+    ("", ("--registration=user", "--dmabuf_fd=9"), "cannot pin memory of source=fd"),
+    *(("", (f"--{option}=-1",), f"value of {option}= is negative or too large") for option in (
+        "dmabuf_fd", "dmabuf_offset", "dmabuf_size", "sqthread_poll_cpu")),
     ("", ("--source=heap", "--pages=2m"), "pages= goes with source=udmabuf"),
     ("", ("--source=heap", "--registration=user"), "cannot pin memory of source=heap"),
     ("", ("--source=drm", "--registration=none"), "cannot pin memory of source=drm"),
@@ -183,11 +200,36 @@ def test_socket_sends_no_dmabuf(fio, loop, tmp_path):
             client, _ = listener.accept()
             with client:
                 socket.send_fds(client, [b"x"], descriptors)
-        for descriptors, sentence in (([], "s sent no descriptor"), ([null.fileno()], "handed over is no dma-buf")):
+        for number, sentence in ((0, r"s sent not one descriptor \(No message"), (1, "handed over is no dma-buf"),
+                                 (2, r"s sent not one descriptor \(Argument list too long"), (9, r"s sent not one descriptor \(Arg")):
+            descriptors = [null.fileno()] * number
             thread = threading.Thread(target=serve, args=(descriptors,))
             thread.start()
             refused(fio(*JOB, f"--filename={loop}", "--source=fd", "--dmabuf_socket=s", deny=FEATURE), sentence)
             thread.join()
+
+
+@pytest.mark.parametrize("thread", ["0", "1"])
+@pytest.mark.parametrize("accepts", [False, True], ids=["full", "silent"])
+def test_socket_that_says_nothing(fio_src, engine, io_uring, loop, tmp_path, accepts, thread):
+    """Neither a peer that sends nothing nor one that accepts nobody holds up ^C, and both are left after ten seconds."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(8 if accepts else 0)
+        if not accepts:
+            first.connect(str(tmp_path / "s"))  # and the queue is full
+        argv = [fio_src / "fio", f"--ioengine=external:{engine}", *JOB, f"--filename={loop}", f"--thread={thread}", "--dmabuf_socket=s"]
+        for interrupt in (True, False):
+            with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+                                  preexec_fn=lambda: deny_syscall(*FEATURE)) as run:
+                began = time.monotonic()
+                time.sleep(1)
+                if interrupt:
+                    run.send_signal(signal.SIGINT)
+                _, err = run.communicate(timeout=30)
+            assert run.returncode != 0 and "got signal" not in err
+            assert re.search("s sent not one descriptor" if accepts else "cannot connect to s", err), err
+            assert time.monotonic() - began < 9 if interrupt else 9 < time.monotonic() - began < 28
 
 
 # --- I/O ---
