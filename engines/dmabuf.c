@@ -59,6 +59,7 @@ struct options {
 	const char *out_of_range;	/* an option whose value is */
 	unsigned int cpu_sync;
 	unsigned int registerfiles;
+	unsigned int registerfiles_set;
 	unsigned int sqpoll;
 	unsigned int sqpoll_cpu_set;
 	unsigned int sqpoll_cpu;
@@ -89,7 +90,8 @@ struct job {
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
 	struct cmdprio cmdprio;
-	int *fds;		/* one per file, open from first to last */
+	bool registered_files;
+	int *fds;		/* one per file, open from first to last; NULL: fio opens and closes */
 	unsigned int nr_files;
 	bool started;
 	uint64_t export_us;
@@ -123,18 +125,18 @@ static void make_out(struct thread_data *td, struct job *job, struct io_u *io_u)
 	struct options *o = td->eo;
 	struct unit *unit = &job->units[io_u->index];
 	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
-	unsigned int file = io_u->file->engine_pos;
+	unsigned int file = job->fds ? io_u->file->engine_pos : 0;
 
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->user_data = io_u->index;
-	sqe->fd = o->registerfiles ? file : job->fds[file];
-	sqe->flags = o->registerfiles ? IOSQE_FIXED_FILE : 0;
+	sqe->fd = job->registered_files ? file : job->fds ? job->fds[file] : io_u->file->fd;
+	sqe->flags = job->registered_files ? IOSQE_FIXED_FILE : 0;
 	sqe->ioprio = td->ioprio;
 	sqe->rw_flags = o->nowait ? RWF_NOWAIT : 0;
 	sqe->buf_index = unit->slot;
 	if (o->registration == REGISTER_DMABUF)
 		sqe->buf_index += file * job->buffers.nr;
-	unit->file = io_u->file;
+	unit->file = job->fds ? io_u->file : NULL;	/* else its descriptor may be another next time */
 }
 
 static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *io_u)
@@ -177,14 +179,6 @@ static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_
 					      io_u->ddir == DDIR_WRITE ? io_u->xfer_buflen : 0) : 0;
 }
 
-/* fio counts as I/O what ->queue completes, failed or not; and what it queues, see ->event. */
-static enum fio_q_status completed(struct thread_data *td, const struct io_u *io_u)
-{
-	if (io_u->error)
-		td->ts.total_io_u[io_u->ddir]--;
-	return FIO_Q_COMPLETED;
-}
-
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
 {
 	if (job->ring.queued)
@@ -192,7 +186,7 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	do_io_u_trim(td, io_u);
 	io_u_mark_submit(td, 1);
 	io_u_mark_complete(td, 1);
-	return completed(td, io_u);
+	return FIO_Q_COMPLETED;
 }
 
 static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
@@ -211,7 +205,7 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		if (unlikely(job->odd)) {
 			io_u->error = -prepare_odd(td, job, sqe, io_u);
 			if (io_u->error)
-				return completed(td, io_u);
+				return FIO_Q_COMPLETED;
 		}
 	} else if (io_u->ddir == DDIR_TRIM) {
 		return queue_trim(td, job, io_u);
@@ -282,7 +276,7 @@ static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned i
 		}
 		if (got >= min && (got || waited))
 			return got;
-		ret = ring_wait(r, min - got);
+		ret = ring_wait(r, got, min);
 		if (ret) {
 			td_verror(td, -ret, "io_uring_enter");
 			return ret;
@@ -310,8 +304,6 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 		if (res && !io_u->error)
 			io_u->error = -res;
 	}
-	if (unlikely(io_u->error) && ddir_rw(io_u->ddir) && td->ts.total_io_u[io_u->ddir])
-		td->ts.total_io_u[io_u->ddir]--;
 	return io_u;
 }
 
@@ -461,6 +453,7 @@ static int open_ring(struct thread_data *td, struct job *job)
 		.sqpoll = o->sqpoll,
 		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
 		.reissue = !o->nowait,
+		.stop = &td->terminate,
 	};
 	int ret = ring_open(&job->ring, &ro);
 
@@ -499,7 +492,7 @@ static int set_up(struct thread_data *td)
 		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
-	if (td->o.bs_unaligned)
+	if (td->o.bs_unaligned && td->o.odirect)
 		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole logical blocks of the device, and direct I/O takes no others: leave it out, and blocks of bsrange= are multiples of its lower end");
 	if (o->registration == REGISTER_DMABUF) {
 		if (!td->o.odirect)
@@ -565,37 +558,78 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 	return 0;
 }
 
-/*
- * Files are open from here to the end of the job, whatever fio opens and closes
- * between: a registration holds for one struct file, and so does the table of
- * registered files.
- */
-static int open_files(struct thread_data *td, struct job *job)
+/* fio forgets direct=1 where trims are among the writes. */
+static int make_direct(struct thread_data *td, int fd)
 {
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -1;
+	return !td->o.odirect || flags & O_DIRECT ? 0 : fcntl(fd, F_SETFL, flags | O_DIRECT);
+}
+
+/*
+ * A descriptor that is ours, for the struct file that fio opens for @f; what fio
+ * knows of it is as before.
+ */
+static int hold_file(struct thread_data *td, struct fio_file *f)
+{
+	int fd = -1, err, fio_unused ret;
+
+	if (generic_open_file(td, f)) {
+		err = td->error;
+	} else {
+		fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+		err = errno;
+		ret = generic_close_file(td, f);
+	}
+	if (fd < 0 && (err == EMFILE || err == ENFILE))
+		refuse(td, err, "cannot hold %u files open (%s): raise the limit on open files (ulimit -n), lower nrfiles, or let fio open and close them with registerfiles=0 (not with registration=dmabuf)",
+		       td->files_index, strerror(err));
+	else if (fd < 0)
+		refuse(td, err, "cannot open %s: %s", f->file_name, strerror(err));
+	else if (make_direct(td, fd)) {
+		refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/*
+ * A dma-buf is registered for one struct file, and so is an entry in the table of
+ * registered files: with either, files are open from here to the end of the job,
+ * whatever fio opens and closes between.
+ */
+static int hold_files(struct thread_data *td, struct job *job)
+{
+	const struct options *o = td->eo;
 	struct fio_file *f;
 	unsigned int i;
 	int fd;
 
+	job->registered_files = o->registerfiles_set ? o->registerfiles :
+		o->registration == REGISTER_DMABUF || (td->o.open_files >= td->o.nr_files && !td->o.unlink_each_loop);
+	if (!job->registered_files && o->registration != REGISTER_DMABUF)
+		return 0;
+	if (td->o.unlink_each_loop && o->registration != REGISTER_DMABUF)	/* nobody unlinks a device */
+		return refuse(td, EINVAL, "unlink_each_loop=1 has files come and go, and registered ones stay: use registerfiles=0");
 	job->fds = calloc(td->files_index, sizeof(*job->fds));
 	if (!job->fds)
 		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);
 	for_each_file(td, f, i) {
-		if (generic_open_file(td, f))
+		fd = hold_file(td, f);
+		if (fd < 0)
 			return 1;
 		f->engine_pos = i;
-		fd = job->fds[job->nr_files++] = f->fd;
-		f->fd = -1;
-		/* fio forgets direct=1 where trims are among the writes */
-		if (td->o.odirect && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_DIRECT))
-			return refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
+		job->fds[job->nr_files++] = fd;
 	}
 	return 0;
 }
 
 static int register_files(struct thread_data *td, struct job *job)
 {
-	struct options *o = td->eo;
-	int ret = o->registerfiles ? ring_register_files(&job->ring, job->fds, job->nr_files) : 0;
+	int ret = job->registered_files ? ring_register_files(&job->ring, job->fds, job->nr_files) : 0;
 
 	if (ret)
 		return refuse(td, -ret, "cannot register %u files (%s): raise the limit on open files, or use registerfiles=0",
@@ -784,7 +818,7 @@ static int dmabuf_post_init(struct thread_data *td)
 	job->units = calloc(td->o.iodepth, sizeof(*job->units));
 	if (!job->units)
 		return refuse(td, ENOMEM, "no memory for %u I/O units", td->o.iodepth);
-	if (open_files(td, job) || register_files(td, job))
+	if (hold_files(td, job) || register_files(td, job))
 		return 1;
 
 	for (i = 0; i < td->o.iodepth; i++) {
@@ -803,30 +837,34 @@ static int dmabuf_post_init(struct thread_data *td)
 }
 
 /*
- * fio opens and closes at will; the descriptors stay, see open_files(). Before
- * there is a job, it opens a file to learn its size.
+ * fio opens and closes at will; descriptors that are held stay. Before there is a
+ * job, it opens a file to learn its size.
  */
 static int dmabuf_open_file(struct thread_data *td, struct fio_file *f)
 {
 	struct job *job = td->io_ops_data;
+	int fio_unused ret;
 
-	if (!job || !job->started)
-		return generic_open_file(td, f);
-	f->fd = job->fds[f->engine_pos];
-	return 0;
+	if (job && job->started && job->fds) {
+		f->fd = job->fds[f->engine_pos];
+		return 0;
+	}
+	if (generic_open_file(td, f))
+		return 1;
+	if (!make_direct(td, f->fd))
+		return 0;
+	refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
+	ret = generic_close_file(td, f);
+	return 1;
 }
 
 static int dmabuf_close_file(struct thread_data *td, struct fio_file *f)
 {
 	struct job *job = td->io_ops_data;
 
-	if (!job || !job->started)
+	if (!job || !job->started || !job->fds)
 		return generic_close_file(td, f);
 	f->fd = -1;
-	if (f->shadow_fd != -1) {
-		close(f->shadow_fd);
-		f->shadow_fd = -1;
-	}
 	return 0;
 }
 
@@ -861,7 +899,7 @@ static void report(const struct thread_data *td, const struct job *job)
 	const struct options *o = td->eo;
 	const struct buffers *bs = &job->buffers;
 	unsigned int registrations[] = {
-		[REGISTER_USER] = td->o.iodepth,
+		[REGISTER_USER] = bs->nr ? td->o.iodepth : 0,
 		[REGISTER_DMABUF] = bs->nr * job->nr_files,
 	};
 	bool dmabuf = o->registration == REGISTER_DMABUF && bs->nr;
@@ -948,6 +986,15 @@ static int set_sqpoll_cpu(void *data, unsigned long long *cpu)
 	o->sqpoll_cpu = *cpu;
 	o->sqpoll_cpu_set = 1;
 	return set_number(o, "sqthread_poll_cpu", *cpu, INT_MAX);
+}
+
+static int set_registerfiles(void *data, int *yes)
+{
+	struct options *o = data;
+
+	o->registerfiles = *yes;
+	o->registerfiles_set = 1;
+	return 0;
 }
 
 #define ENGINE_OPTION(n, l)					\
@@ -1084,10 +1131,9 @@ static struct fio_option options[] = {
 	},
 	{
 		ENGINE_OPTION("registerfiles", "Register files"),
-		.type	= FIO_OPT_BOOL,
-		.off1	= offsetof(struct options, registerfiles),
-		.help	= "Use io_uring's registered files",
-		.def	= "1",
+		.type	= FIO_OPT_STR_SET,
+		.cb	= set_registerfiles,
+		.help	= "Use io_uring's registered files (default: yes, unless fio has to open and close, for openfiles= or unlink_each_loop=)",
 	},
 	{
 		ENGINE_OPTION("sqthread_poll", "Kernel submission thread"),
@@ -1109,10 +1155,9 @@ static struct fio_option options[] = {
 	},
 	{
 		ENGINE_OPTION("nowait", "RWF_NOWAIT"),
-		.type	= FIO_OPT_BOOL,
+		.type	= FIO_OPT_STR_SET,
 		.off1	= offsetof(struct options, nowait),
 		.help	= "Fail with EAGAIN instead of waiting; then EAGAIN is not issued again",
-		.def	= "0",
 	},
 	{
 		ENGINE_OPTION("force_async", "Force async"),

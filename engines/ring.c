@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 
 #define PATIENCE_NS	30000000000ULL	/* NVMe's own I/O timeout */
 #define PAUSE_US	100
+#define SPINS		1000
 
 /*
  * Not io_uring_queue_init_params(): since 2.6 that asks for a ring without an
@@ -65,6 +67,7 @@ int ring_open(struct ring *r, const struct ring_options *o)
 	r->sqpoll = o->sqpoll;
 	r->reissue = o->reissue;
 	r->patience_ns = PATIENCE_NS;
+	r->stop = o->stop;
 	r->again = calloc(o->entries, sizeof(*r->again));
 	r->since = calloc(o->entries, sizeof(*r->since));
 	if (!r->again || !r->since)
@@ -171,6 +174,20 @@ static int enter(struct ring *r, unsigned int submit, unsigned int wait, unsigne
 			       r->enter_flags | flags, NULL, 0);
 }
 
+static bool stopped(const struct ring *r)
+{
+	return r->stop && *r->stop;
+}
+
+/* Whether it is worth another try, after a pause that a signal may cut short. */
+static bool pause_for_retry(const struct ring *r)
+{
+	if (stopped(r))
+		return false;
+	usleep(PAUSE_US);
+	return true;
+}
+
 int ring_submit(struct ring *r)
 {
 	int ret = r->queued;
@@ -185,7 +202,7 @@ int ring_submit(struct ring *r)
 	} else {
 		do {
 			ret = enter(r, r->queued, 0, 0);
-		} while (ret == -EINTR || ((ret == -EAGAIN || ret == -EBUSY) && !usleep(PAUSE_US)));
+		} while (ret == -EINTR || ((ret == -EAGAIN || ret == -EBUSY) && pause_for_retry(r)));
 	}
 	if (ret > 0)
 		r->queued -= ret;
@@ -207,13 +224,13 @@ static uint64_t now_ns(void)
  */
 static void set_again_aside(struct ring *r, unsigned int tail)
 {
-	uint64_t now = now_ns();
+	uint64_t now = now_ns(), patience = stopped(r) ? 0 : r->patience_ns;
 
 	for (unsigned int i = r->cq_head; i != tail; i++) {
 		struct io_uring_cqe *cqe = &r->cqes[i & r->cq_mask];
 		unsigned int index = cqe->user_data;
 
-		if (cqe->res != -EAGAIN || (r->since[index] && now - r->since[index] > r->patience_ns)) {
+		if (cqe->res != -EAGAIN || (r->since[index] && now - r->since[index] > patience)) {
 			r->retrying -= r->since[index] != 0;
 			r->since[index] = 0;
 			continue;
@@ -261,9 +278,24 @@ int ring_reissue(struct ring *r)
 	return ret < 0 ? ret : 0;
 }
 
-int ring_wait(struct ring *r, unsigned int nr)
+/* A look at the queue is cheap; others that want this processor are let in now and then. */
+static void spin(struct ring *r, unsigned int nr)
 {
-	int ret = enter(r, 0, nr, 0);
+	unsigned int looks = 0;
 
+	while (io_uring_smp_load_acquire(r->uring.cq.ktail) - r->cq_head < nr)
+		if (++looks % SPINS == 0)
+			sched_yield();
+}
+
+int ring_wait(struct ring *r, unsigned int got, unsigned int min)
+{
+	int ret;
+
+	if (r->sqpoll) {
+		spin(r, got < min);	/* whatever comes, it may have to be issued again */
+		return 0;
+	}
+	ret = enter(r, 0, min - got, 0);
 	return ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY ? ret : 0;
 }

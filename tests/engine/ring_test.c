@@ -7,8 +7,10 @@
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "ring.h"
@@ -18,8 +20,8 @@
 /* The kernel: what it was asked, and what it answers. */
 static struct {
 	unsigned int setups, flags[8], refuse_flags, submitted[64], nr_submitted, take_at_most;
-	unsigned int waits, wakeups;
-	int enter_error, mmap_error;
+	unsigned int enters, waits, wakeups;
+	int enter_error, enter_errors, mmap_error;	/* one error more than enter_errors */
 	int result[DEPTH];		/* of a unit's next completion */
 	unsigned int again[DEPTH];	/* how often it is -EAGAIN before that */
 	struct {
@@ -100,10 +102,12 @@ int enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int
 {
 	unsigned int n;
 
+	k.enters++;
 	if (k.enter_error) {
 		int ret = k.enter_error;
 
-		k.enter_error = 0;
+		if (!k.enter_errors || !k.enter_errors--)
+			k.enter_error = 0;
 		return ret;
 	}
 	k.waits += wait != 0;
@@ -189,9 +193,45 @@ static void test_partial_and_interrupted_submit(void)
 	ring_push(&r, 0);
 	assert(ring_submit(&r) == -EBADF);
 	k.enter_error = -EINTR;
-	assert(ring_wait(&r, 1) == 0);
+	assert(ring_wait(&r, 0, 1) == 0);
 	k.enter_error = -EBADF;
-	assert(ring_wait(&r, 1) == -EBADF);
+	assert(ring_wait(&r, 0, 1) == -EBADF);
+	ring_close(&r);
+}
+
+static void on_alarm(int number)
+{
+}
+
+/* A kernel short of memory is asked again, whatever signals come, until the job is to end. */
+static void test_signals_and_the_end(void)
+{
+	struct itimerval often = { { 0, 70 }, { 0, 70 } }, never = { { 0 } };
+	volatile bool stop = false;
+	struct ring r;
+
+	start(&r, true);
+	r.stop = &stop;
+	signal(SIGALRM, on_alarm);
+	setitimer(ITIMER_REAL, &often, NULL);
+	k.enter_error = -EAGAIN;
+	k.enter_errors = 200;
+	ring_push(&r, 0);
+	assert(ring_submit(&r) == 1 && k.enter_errors == 0);
+	setitimer(ITIMER_REAL, &never, NULL);
+	k.enter_error = -EBUSY;
+	k.enter_errors = 1000000;
+	stop = true;
+	ring_push(&r, 1);
+	assert(ring_submit(&r) == -EBUSY && k.enter_errors > 999990);
+	k.enter_error = k.enter_errors = 0;
+	/* and a map that stays away */
+	k.again[1] = 1000000;
+	assert(ring_submit(&r) == 1);
+	ring_restart(&r);
+	while (ring_reap(&r, DEPTH) < 2)
+		assert(ring_reissue(&r) == 0);
+	assert(r.reissued < 10);
 	ring_close(&r);
 }
 
@@ -290,6 +330,11 @@ static void test_sqpoll_wakes_only_a_sleeping_thread(void)
 	k.mem->flags = IORING_SQ_NEED_WAKEUP;
 	ring_push(&r, 1);
 	assert(ring_submit(&r) == 1 && k.wakeups == 1 && r.queued == 0);
+	/* and completions are waited for without the kernel */
+	complete(1);
+	ring_restart(&r);
+	assert(ring_wait(&r, 0, 2) == 0 && ring_reap(&r, DEPTH) == 1);
+	assert(ring_wait(&r, 1, 1) == 0 && ring_wait(&r, 0, 0) == 0 && k.waits == 0 && k.enters == 1);
 	ring_close(&r);
 }
 
@@ -318,6 +363,7 @@ int main(void)
 	test_setup();
 	test_order_and_wrap();
 	test_partial_and_interrupted_submit();
+	test_signals_and_the_end();
 	test_again();
 	test_again_runs_out_of_patience();
 	test_again_is_the_users_with_nowait();

@@ -252,7 +252,8 @@ def test_io(fio, thread, registration, registrations):
     ("--verify_async=2",), ("--verify_backlog=16",), ("--thread=1", "--numjobs=3"), ("--nonvectored=1", "--fixedbufs"),
     ("--iodepth_batch=8", "--iodepth_batch_complete_min=4", "--iodepth_batch_complete_max=16"),
     ("--iodepth_batch_complete_min=0",), ("--bsrange=512-64k", "--iomem_align=512"), ("--iodepth=1",),
-    ("--nrfiles=5", "--openfiles=2"), ("--sync_file_range=write:4",), ("--rate_iops=3000",),
+    ("--direct=0", "--bsrange=512-4k", "--bs_unaligned=1"), ("--registerfiles=0", "--thread=1"),
+    ("--nrfiles=5", "--openfiles=2"), ("--nrfiles=5", "--openfiles=2", "--registerfiles"), ("--sync_file_range=write:4",), ("--rate_iops=3000",),
 ], ids=lambda how: "".join(how) or "plain")
 def test_data(fio, registration, how):
     """What was written comes back, whatever the way."""
@@ -299,18 +300,21 @@ def test_failed_io_says_what_and_why(fio):
     assert re.search(r"registration=user, udmabuf memory, buffer slot \d+, .*Invalid argument: offset, length", done.stderr)
 
 
-def test_failed_io_is_not_counted(fio):
-    """What fio reports as done is what was done: writes beyond a limit fail, those below it do not."""
+def test_failed_io_is_counted_as_with_any_engine(fio):
+    """Writes beyond a limit fail, those below it do not: fio makes of that what it makes of its own engine's."""
     limit = 1 << 20
 
     def limit_files():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    done = fio(*JOB, "--filename=f", "--rw=randwrite", "--fallocate=none", "--registration=user", "--continue_on_error=all",
-               "--ignore_error=,EFBIG",                "--output-format=json", before=limit_files)
-    job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
-    assert job["error"] == errno.EFBIG
-    assert (job["write"]["total_ios"], job["write"]["io_bytes"], job["total_err"]) == (limit // 4096, limit, 1024 - limit // 4096)
+    args = (*JOB, "--filename=f", "--rw=randwrite", "--fallocate=none", "--continue_on_error=all", "--ignore_error=,EFBIG",
+            "--output-format=json")
+    jobs = [json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0] for done in (
+        fio(*args, "--registration=user", before=limit_files), fio("--ioengine=io_uring", *args, before=limit_files))]
+    assert jobs[0]["error"] == errno.EFBIG and jobs[0]["total_err"] == 1024 - limit // 4096
+    for what in ("total_ios", "io_bytes", "short_ios", "drop_ios"):
+        assert jobs[0]["write"][what] == jobs[1]["write"][what], what
+    assert jobs[0]["write"]["io_bytes"] == limit
 
 
 def test_nowait_leaves_eagain_to_the_user(fio):
@@ -366,6 +370,7 @@ def test_scattered_pages_are_no_neighbours(fio_src, engine, io_uring, tmp_path, 
 
 def test_trim(fio, loop):
     done = succeeded(fio(*JOB, f"--filename={loop}", "--rw=randtrim", "--registration=user", "--output-format=json"))
+    assert (summary(done)[0]["registrations"], summary(done)[0]["bytes"]) == ("0", "0")
     assert json.loads(done.stdout)["jobs"][0]["trim"]["total_ios"] == 1024
 
 
@@ -373,6 +378,48 @@ def test_dmabuf_where_there_is_none(fio, loop):
     """This host has no kernel of ours, and perhaps no udmabuf: what it takes most is said first, and nothing is written."""
     done = fio(*JOB, f"--filename={loop}", "--registration=dmabuf")
     refused(done, r"dmabuf: job: (this kernel's io_uring cannot register dma-bufs|the driver of /dev/loop\d+ cannot take dma-bufs)")
+
+
+@pytest.mark.parametrize("word", ["registerfiles", "hipri", "sqthread_poll", "nowait", "fixedbufs"])
+@pytest.mark.parametrize("value", ["", "=0", "=1"])
+def test_options_without_a_value(fio, tmp_path, engine, word, value):
+    """In a job file, before or after the engine's name, as fio's io_uring engine takes them."""
+    for first, then in ((f"ioengine=external:{engine}", f"{word}{value}"), (f"{word}{value}", f"ioengine=external:{engine}")):
+        (tmp_path / "j.fio").write_text(f"[global]\n{first}\n{then}\nregistration=user\n[job]\nfilename=f\nsize=64k\nrw=read\ndirect=1\n")
+        done = fio("j.fio")
+        assert "failed parsing" not in done.stderr and "dropped" not in done.stderr
+        if word != "hipri" or value == "=0":
+            succeeded(done)
+
+
+MANY = ("--size=1600k", "--nrfiles=400")
+
+
+@pytest.mark.parametrize("how, sentence", [
+    ((*MANY, "--openfiles=16"), None), ((*MANY, "--openfiles=16", "--registerfiles=0"), None),
+    ((*MANY, "--openfiles=16", "--registerfiles"), "cannot hold 400 files open .*ulimit -n"),
+    (MANY, "cannot hold 400 files open .*ulimit -n"),
+    (("--unlink_each_loop=1", "--loops=3", "--rw=write"), None),
+    (("--unlink_each_loop=1", "--loops=3", "--rw=write", "--registerfiles=0"), None),
+    (("--unlink_each_loop=1", "--registerfiles=1"), "unlink_each_loop=1 has files come and go"),
+], ids=lambda value: value or "works" if not isinstance(value, tuple) else "".join(value))
+def test_files_are_held_where_that_is_needed(fio, how, sentence):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    done = fio(*JOB, "--registration=user", *how, before=few)
+    refused(done, sentence) if sentence else succeeded(done)
+
+
+def test_thread_polls_alone(fio_src, engine, io_uring, tmp_path):
+    """sqthread_poll: the job enters the kernel to wake the thread, and not to wait."""
+    if not shutil.which("strace"):
+        pytest.skip("no strace: install the Debian package of that name")
+    done = subprocess.run(["strace", "-f", "-e", "trace=io_uring_enter", "-o", "trace", fio_src / "fio", f"--ioengine=external:{engine}",
+                           *JOB, "--filename=f", "--size=8m", "--registration=user", "--sqthread_poll", "--thread=1"],
+                          capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    succeeded(done)
+    enters = [line for line in (tmp_path / "trace").read_text().splitlines() if "io_uring_enter(" in line]
+    assert len(enters) < 20, enters[:30]  # of 2,048 I/Os; 256 when each batch was waited for
 
 
 # --- jobs ---
@@ -401,6 +448,7 @@ def test_job_file(fio, engine, tmp_path, job):
     *((("--registration=user", "--bs=64k", f"--dmabuf_size={size}"), rf"dmabuf_size={number} cannot hold .* every 65536 bytes")
       for size, number in (("4k", 4096), ("65535", 65535))),
     (("--registration=user", "--bs=12k", "--dmabuf_size=8k"), "dmabuf_size=8192 cannot hold"),
+    (("--registration=user", "--bsrange=512-4k", "--bs_unaligned=1"), "bs_unaligned=1 makes blocks"),
     (("--registration=user", "--mem=mmap"), r"'mem/iomem' conflicts"),
     (("--registration=user", "--io_submit_mode=offload"), r"can't be used with offloaded submit"),
     (("--registration=user", "--iodepth=40000"), r"at most 32768 entries and not 40000: lower iodepth"),
@@ -492,10 +540,20 @@ def gave_back(done):
 def test_sanitizers(fio, sane_engine):
     so, env = sane_engine
     for more, status in ((("--verify=crc32c", "--rw=randrw", "--cmdprio_percentage=20", "--force_async=3"), 0),
-                         (("--numjobs=2", "--nrfiles=3"), 0), (("--iodepth=20000",), 1)):
+                         (("--numjobs=2", "--nrfiles=3"), 0), (("--iodepth=20000",), 1), (("--dmabuf_size=16k", "--iomem_align=512"), 1),
+                         (("--nrfiles=5", "--openfiles=2", "--rw=write"), 0), (("--sqthread_poll",), 0)):
         done = fio(*JOB, "--size=1m", "--registration=user", "--thread=1", *more, so=so, env=env)
         assert (done.returncode != 0) == status, done.stderr
         gave_back(done)
+
+
+def test_threads_that_share_a_file_leave_nothing(fio, sane_engine):
+    """All but the first have two descriptors of it, in fio's way, when they fail."""
+    so, env = sane_engine
+    done = fio(*JOB, "--filename=f", "--rw=write", "--size=64k", "--registration=user", "--thread=1", "--numjobs=3", so=so, env=env,
+               deny=(IO_URING_REGISTER, errno.EMFILE, 1, REGISTER_FILES))
+    refused(done, "cannot register 1 files .*registerfiles=0")
+    gave_back(done)
 
 
 @pytest.mark.parametrize("how", [(), ("--nrfiles=3", "--dmabuf_size=4k")], ids=["plain", "several"])
