@@ -189,6 +189,51 @@ const char *buffer_place(const struct buffer *b)
 	return "unknown";
 }
 
+/* Whether @file has a line that begins with @key and has all of @words in it. */
+static bool line_has(const char *file, const char *key, const char *const *words)
+{
+	FILE *f = fopen(file, "re");
+	size_t size = 0;
+	char *line = NULL;
+	bool has = false;
+
+	while (f && !has && getline(&line, &size, f) > 0) {
+		has = !strncmp(line, key, strlen(key));
+		for (const char *const *word = words; has && *word; word++)
+			has = strstr(line, *word);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return has;
+}
+
+/*
+ * On a PC every device snoops the caches. What is left is memory that devices
+ * reach through bounce buffers: by choice, or in a guest whose memory is encrypted.
+ */
+static bool devices_see_what_the_cpu_does(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return !line_has("/proc/cmdline", "", (const char *const []){ "swiotlb=", "force", NULL }) &&
+	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " tdx_guest", NULL }) &&
+	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " hypervisor", " sev", NULL });
+#else
+	return false;
+#endif
+}
+
+bool buffer_needs_no_brackets(const struct buffer *b)
+{
+	/* whose brackets do nothing but synchronize caches and bounce buffers */
+	static const char *const exporters[] = { "udmabuf", "system", "default_cma_region", "reserved", "vgem" };
+
+	for (size_t i = 0; i < sizeof(exporters) / sizeof(*exporters); i++)
+		if (!strcmp(b->exporter, exporters[i]))
+			return devices_see_what_the_cpu_does();
+	return false;
+}
+
 static int cpu_sync(const struct buffer *b, __u64 flags)
 {
 	struct dma_buf_sync sync = { .flags = flags };

@@ -106,6 +106,8 @@ static inline bool buffer_accessible(const struct buffer *b)
 bool buffer_ask_exporter(struct buffer *b, int fd);
 /* "system", "peer-to-peer" (in a device), or "unknown" */
 const char *buffer_place(const struct buffer *b);
+/* Whether brackets around CPU access have nothing to do, here and with this exporter. */
+bool buffer_needs_no_brackets(const struct buffer *b);
 
 /*
  * The CPU starts to read, or has finished to write, @n bytes at @at of an

@@ -19,11 +19,13 @@
 
 #include "buffer.h"
 #include "ring.h"
+#include "self.h"
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 
 enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
+enum summary { SUMMARY_AUTO, SUMMARY_ALL, SUMMARY_NONE };
 enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
 enum source { SOURCE_BY_OPTIONS, SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
 
@@ -58,6 +60,7 @@ struct options {
 	unsigned long long dmabuf_size;
 	const char *out_of_range;	/* an option whose value is */
 	unsigned int cpu_sync;
+	unsigned int summary;
 	unsigned int registerfiles;
 	unsigned int registerfiles_set;
 	unsigned int sqpoll;
@@ -81,6 +84,7 @@ struct unit {
 struct job {
 	struct ring ring;
 	const struct source_ops *source;
+	struct self self;
 	struct buffers buffers;
 	struct unit *units;
 	struct io_u **io_us;
@@ -112,6 +116,22 @@ static int refuse(struct thread_data *td, int err, const char *fmt, ...)
 	if (!td->error)
 		td_verror(td, err, "dmabuf engine");
 	return 1;
+}
+
+/* Where no output format is in the way: stderr, or with --server the client. */
+__attribute__((format(printf, 1, 2)))
+static void say(const char *fmt, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (is_backend)
+		log_info("%s", text);
+	else
+		fputs(text, stderr);
 }
 
 /*
@@ -248,6 +268,7 @@ static int dmabuf_commit(struct thread_data *td)
 			td_verror(td, -nr, "io_uring_enter");
 			return nr;
 		}
+		dprint(FD_IO, "dmabuf: the kernel took %d\n", nr);
 		stamp(td, job, first, nr);
 		io_u_mark_submit(td, nr);
 	}
@@ -268,6 +289,7 @@ static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned i
 		unsigned int got = ring_reap(r, max);
 
 		if (unlikely(r->nr_again)) {
+			dprint(FD_IO, "dmabuf: %u have no mapping and are issued again\n", r->nr_again);
 			ret = dmabuf_commit(td);
 			if (!ret)
 				ret = ring_reissue(r);
@@ -476,6 +498,17 @@ static int open_ring(struct thread_data *td, struct job *job)
 	return 0;
 }
 
+/*
+ * fio looks for the file of external:NAME in the current directory, and then has
+ * the loader look for NAME in its own places.
+ */
+static void mind_the_file_here(const struct thread_data *td, const struct self *self)
+{
+	if (self->path[0] == '/' && !strcmp(td->o.ioengine, "external") && self_is_another(self, "dmabuf.so"))
+		say("dmabuf: %s: the engine is %s, build %s, and not the dmabuf.so in this directory: for that one, write external:./dmabuf.so\n",
+		    td->o.name, self->path, self->build);
+}
+
 /* Refuse what cannot work, before there is memory. */
 static int set_up(struct thread_data *td)
 {
@@ -488,6 +521,9 @@ static int set_up(struct thread_data *td)
 	if (!job)
 		return refuse(td, ENOMEM, "no memory for the job");
 	td->io_ops_data = job;
+	self_find(&job->self);
+	mind_the_file_here(td, &job->self);
+	dprint(FD_IO, "dmabuf: %s, build %s, for " FIO_VERSION "\n", job->self.path, job->self.build);
 	if (choose_source(td, job) || refuse_source(td, job->source))
 		return 1;
 	if (td->o.read_iolog_chunked)
@@ -702,6 +738,9 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 	case EINVAL:
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB, and the file must be open with O_DIRECT",
 			      name, strerror(err));
+	case EIO:
+		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, use dmabuf_size=128k",
+			      name, strerror(err));
 	case ENOMEM:
 		return refuse(td, err, "no memory to register %zu bytes with %s: use smaller buffers or a lower iodepth",
 			      job->buffers.part, name);
@@ -763,18 +802,19 @@ static int set_up_shadow(struct thread_data *td, struct job *job)
 /*
  * Who touches the buffers when. fio has filled them if it writes: one bracket at
  * the start hands that to the device. If it goes on to touch them between I/Os,
- * the CPU keeps them from here and ->queue and ->event pass them to and fro.
+ * the CPU keeps them from here and ->queue and ->event pass them to and fro; for
+ * writes only where that has an effect, as no other registration pays for it.
  */
 static int set_up_cpu_sync(struct thread_data *td, struct job *job)
 {
 	struct options *o = td->eo;
-	bool touches = td->o.verify != VERIFY_NONE ||
-		(td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS)));
+	bool fills = td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS)), touches;
 	unsigned int n;
 	int ret = 0;
 
 	if (job->buffers.v[0].shadow)
 		return set_up_shadow(td, job);
+	touches = td->o.verify != VERIFY_NONE || (fills && !buffer_needs_no_brackets(&job->buffers.v[0]));
 	job->cpu_sync = o->cpu_sync == CPU_SYNC_ON || (o->cpu_sync == CPU_SYNC_AUTO && touches);
 	if (!job->cpu_sync && (o->cpu_sync == CPU_SYNC_OFF || !td_write(td)))
 		return 0;
@@ -893,7 +933,31 @@ static const char *cpu_access(const struct job *job)
 	return job->cpu_sync ? "copy" : "none";
 }
 
-/* One line of name=value on stderr, where no output format is in the way. */
+/* A path as one word, with blanks as /proc/mounts has them. */
+static void print_word(char *word, size_t size, const char *path)
+{
+	size_t n = 0;
+
+	for (; *path && n + 5 < size; path++) {
+		if (strchr(" \t\n\\", *path))
+			n += sprintf(word + n, "\\%03o", *path);
+		else
+			word[n++] = *path;
+	}
+	word[n] = '\0';
+}
+
+/* Of the jobs that numjobs= makes and group_reporting joins, those that differ from the first. */
+static bool worth_saying(const struct thread_data *td, const struct job *job)
+{
+	const struct options *o = td->eo;
+
+	if (o->summary == SUMMARY_AUTO)
+		return !td->o.group_reporting || !td->subjob_number || job->ring.reissued;
+	return o->summary == SUMMARY_ALL;
+}
+
+/* One line of name=value words. */
 static void report(const struct thread_data *td, const struct job *job)
 {
 	const struct options *o = td->eo;
@@ -903,17 +967,22 @@ static void report(const struct thread_data *td, const struct job *job)
 		[REGISTER_DMABUF] = bs->nr * job->nr_files,
 	};
 	bool dmabuf = o->registration == REGISTER_DMABUF && bs->nr;
+	char engine[PATH_MAX];
 	size_t bytes = 0;
 	unsigned int i;
 
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
-	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu\n",
-		td->o.name, registration_names[o->registration], job->source->name,
-		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
-		bs->page, bs->nr, bytes, registrations[o->registration],
-		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
-		(unsigned long long)job->ring.reissued);
+	print_word(engine, sizeof(engine), job->self.path);
+	say("dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu engine=%s build=%s\n",
+	    td->o.name, registration_names[o->registration], job->source->name,
+	    dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
+	    bs->page, bs->nr, bytes, registrations[o->registration],
+	    (unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
+	    (unsigned long long)job->ring.reissued, engine, job->self.build);
+	if (job->cpu_sync && !bs->v[0].shadow && o->cpu_sync == CPU_SYNC_AUTO && td->o.verify == VERIFY_NONE)
+		say("dmabuf: %s: fio changes each buffer that it writes, so each I/O paid two system calls that hand a dma-buf from the CPU to a device, which no other registration does: compare with scramble_buffers=0\n",
+		    td->o.name);
 }
 
 /* ->iomem_free comes before ->cleanup, and both come after any failure. */
@@ -923,7 +992,7 @@ static void dmabuf_iomem_free(struct thread_data *td)
 
 	if (!job)
 		return;
-	if (job->started)
+	if (job->started && worth_saying(td, job))
 		report(td, job);
 	job->started = false;
 	tear_down(job);
@@ -1124,9 +1193,22 @@ static struct fio_option options[] = {
 		.def	= "auto",
 		.posval	= {
 			{ .ival = "auto", .oval = CPU_SYNC_AUTO,
-			  .help = "If fio touches buffers: verify=, or writes without scramble_buffers=0" },
+			  .help = "With verify=; and for writes without scramble_buffers=0, where that has an effect" },
 			{ .ival = "on", .oval = CPU_SYNC_ON, .help = "For every I/O" },
 			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Never" },
+		},
+	},
+	{
+		ENGINE_OPTION("summary", "Line at the end"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, summary),
+		.help	= "What memory and registrations a job had, in one line at its end",
+		.def	= "auto",
+		.posval	= {
+			{ .ival = "auto", .oval = SUMMARY_AUTO,
+			  .help = "Of each job, but with group_reporting once for all that numjobs= makes" },
+			{ .ival = "all", .oval = SUMMARY_ALL, .help = "Of each job" },
+			{ .ival = "none", .oval = SUMMARY_NONE, .help = "Of none" },
 		},
 	},
 	{
@@ -1242,8 +1324,9 @@ __attribute__((constructor))
 static void check_fio(void)
 {
 	const char *running = fio_version_string ? fio_version_string : "of an unknown version";
+	const char *any = getenv("DMABUF_ANY_FIO");
 
-	if (!strcmp(running, FIO_VERSION) || getenv("DMABUF_ANY_FIO"))
+	if (!strcmp(running, FIO_VERSION) || (any && *any && strcmp(any, "0")))
 		return;
 	fprintf(stderr, "dmabuf: this engine was built for " FIO_VERSION " and this is %s: build it with that fio's source (make -C engines FIO_SRC=...), or set DMABUF_ANY_FIO=1 at your own risk.\n",
 		running);

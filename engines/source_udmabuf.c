@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -111,6 +112,33 @@ static int get_pages(const struct buffer *b, size_t page, bool scattered, struct
 	return 0;
 }
 
+/* What was promised, where frame numbers can be seen: by root. */
+static int check_scattered(const struct buffer *b, struct error *e)
+{
+	size_t pages = b->size / SMALL_PAGE, neighbours = 0, at = 0, i;
+	uint64_t entries[512], frame, last = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	while (fd >= 0 && at < pages) {
+		got = pread(fd, entries, (pages - at < 512 ? pages - at : 512) * sizeof(*entries),
+			    ((uintptr_t)b->addr / SMALL_PAGE + at) * sizeof(*entries));
+		if (got < (ssize_t)sizeof(*entries))
+			break;
+		for (i = 0; i < got / sizeof(*entries); i++, at++) {
+			frame = entries[i] & ((1ULL << 55) - 1);
+			neighbours += last && frame && (frame == last + 1 || last == frame + 1);
+			last = frame;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	if (neighbours > pages / 100 + 1)
+		return error_set(e, ENOMEM, "%zu of %zu pages lie beside the one before, and pages=scattered promises that none do: try again, or use pages=4k",
+				 neighbours, pages);
+	return 0;
+}
+
 static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struct error *e)
 {
 	size_t page = args->page;
@@ -134,7 +162,9 @@ static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struc
 		    MAP_SHARED | MAP_FIXED | (args->thp ? 0 : MAP_POPULATE), b->memory, 0);
 	if (addr == MAP_FAILED)
 		return no_memory(b, page, errno, e);
-	return args->thp ? join_pages(b, page, e) : 0;
+	if (args->thp)
+		return join_pages(b, page, e);
+	return args->scattered ? check_scattered(b, e) : 0;
 }
 
 static int udmabuf_export(struct buffer *b, struct error *e)
@@ -156,7 +186,9 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 	err = errno;
 	close(dev);
 	if (b->dmabuf < 0)
-		return error_set(e, err, "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
+		return error_set(e, err, err == EIO ?
+				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=), that is more than bounce buffers hold, use dmabuf_size=128k" :
+				 "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
 				 b->size, strerror(err));
 	return 0;
 }

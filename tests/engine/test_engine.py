@@ -587,6 +587,59 @@ def test_valgrind(fio_src, engine, io_uring, tmp_path, how):
     assert not re.search(r"^==.*(dmabuf\.so\)|\((dmabuf|ring|buffer|source_\w+)\.c:)", done.stderr, re.M), done.stderr
 
 
+# --- what it says at the end, and of itself ---
+
+def build_id(so):
+    return re.search(r"Build ID: ([0-9a-f]{16})", subprocess.run(["readelf", "-n", so], capture_output=True, text=True, check=True).stdout)[1]
+
+
+def test_the_line_names_file_and_build(fio, engine, tmp_path):
+    """Of that very file, blanks in its path as in /proc/mounts; fio's --debug shows it before anything happens."""
+    place = tmp_path / "a place"
+    place.mkdir()
+    so = shutil.copy(engine, place / "my engine.so")
+    line, = summary(succeeded(fio(*JOB, "--filename=f", "--registration=user", so=so)))
+    assert line["engine"] == str(so).replace(" ", "\\040") and line["build"] == build_id(so)
+    said = fio(*JOB, "--filename=f", "--registration=user", "--debug=io", so=so)
+    assert f"dmabuf: {so}, build {build_id(so)}, for fio-3." in said.stdout + said.stderr
+    assert "dmabuf: the kernel took" in said.stdout + said.stderr
+
+
+def test_another_file_is_not_loaded_unnoticed(fio, engine, tmp_path):
+    """fio looks for external:dmabuf.so here, and the loader finds another one elsewhere."""
+    (tmp_path / "dmabuf.so").write_bytes(b"something else")
+    env = {"LD_LIBRARY_PATH": str(engine.parent)}
+    job = (*JOB, "--filename=f", "--registration=user")
+    done = succeeded(fio("--ioengine=external:dmabuf.so", *job, env=env))
+    assert f"dmabuf: job: the engine is {engine}, build {build_id(engine)}, and not the dmabuf.so in this directory" in done.stderr
+    (tmp_path / "dmabuf.so").unlink()
+    shutil.copy(engine, tmp_path / "dmabuf.so")
+    assert "in this directory" not in succeeded(fio("--ioengine=external:./dmabuf.so", *job, env=env)).stderr
+
+
+@pytest.mark.parametrize("how, lines", [((), 4), (("--group_reporting",), 1), (("--group_reporting", "--summary=all"), 4), (("--summary=none",), 0)],
+                         ids=lambda how: "".join(how) if isinstance(how, tuple) else "")
+def test_one_line_for_a_group(fio, how, lines):
+    done = succeeded(fio(*JOB, "--size=64k", "--registration=user", "--numjobs=4", *how))
+    assert len(summary(done)) == lines
+
+
+def test_client_gets_the_line(fio_src, engine, io_uring, tmp_path):
+    (tmp_path / "j.fio").write_text(f"[job]\nioengine=external:{engine}\nregistration=user\nfilename=f\nsize=64k\nrw=read\ndirect=1\n")
+    with subprocess.Popen([fio_src / "fio", "--server=sock:s"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as server:
+        try:
+            deadline = time.monotonic() + 10
+            while not (tmp_path / "s").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            done = subprocess.run([fio_src / "fio", "--client=sock:s", "j.fio"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^.*dmabuf: job=job registration=user .* registrations=1 ", done.stdout, re.M), done.stdout + done.stderr
+
+
 # --- the fio it was built for ---
 
 def test_other_fio_is_refused(fio, fio_src, tmp_path):
@@ -600,6 +653,8 @@ def test_other_fio_is_refused(fio, fio_src, tmp_path):
     so = tmp_path / "so/dmabuf.so"
     job = (*JOB, "--filename=f", "--registration=user")
     refused(fio(*job, so=so), r"built for fio-9\.99 and this is fio-3\.\d+: build it with that fio's source")
+    for no in ("0", ""):
+        refused(fio(*job, so=so, env={"DMABUF_ANY_FIO": no}), r"built for fio-9\.99")
     succeeded(fio(*job, so=so, env={"DMABUF_ANY_FIO": "1"}))
     assert b"dmabuf engine for fio-9.99\0" in so.read_bytes()
 
