@@ -44,6 +44,9 @@ test-engine: ## the engine on the host beside fio's own, and in guests: every mo
 check-abi: ## build the engine for each fio that Debian has, and run each in each
 	$(HARNESS) check-abi
 
+test-debian: ## engine, host tests, a guest, a short bench on another release, in a root of its own (SUITE=bookworm, trixie, sid; STEPS= KERNEL=)
+	$(HARNESS) test-debian $(call quote,SUITE) $(IMAGE) $(call option,STEPS,steps)
+
 guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
 	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
 	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
@@ -97,5 +100,5 @@ clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
+.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine test-debian check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
 .DEFAULT_GOAL := help

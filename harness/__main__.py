@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, deps, fault, fio, guest, harmless, record, sources, suite
+from . import abi, bench, build, claims, columns, debian, deps, fault, fio, guest, harmless, record, sources, suite
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -216,6 +216,10 @@ def check_abi(args: argparse.Namespace) -> int:
     return abi.check()
 
 
+def test_debian(args: argparse.Namespace) -> int:
+    return 1 if debian.run(args.suite, chosen_kernel(args), tuple(args.steps.split())) else 0
+
+
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
     chosen = tuple(args.boots.split()) or tuple(suite.DEBUG_BOOTS)
@@ -376,6 +380,9 @@ def parser() -> argparse.ArgumentParser:
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, cost gate, short bench")
     verb("test-engine", test_engine, (kernel_source, fio_source), help="the engine's tests, on the host and in guests")
     verb("check-abi", check_abi, help="run the engine built for each fio in each fio")
+    other = verb("test-debian", test_debian, (which, kernel_source), help="what is typed on another release of Debian, in a root of its own")
+    other.add_argument("suite", choices=debian.SUITES)
+    other.add_argument("--steps", default="", metavar="'WORD ...'", help="only those with such a word in their title")
     verb("test-debug", test_debug, (kernel_source, fio_source),
          help="guest tests on kernels that check themselves").add_argument(
         "--boots", default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")
