@@ -80,13 +80,8 @@ harmless: ## code without the feature, sizes of structures, ordinary I/O: agains
 engine: ## build fio, the engine and the guest's programs into build/
 	$(HARNESS) engine $(FIO_FROM)
 
-deb: engine ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of build/fio
-	@set -e
-	rm -rf build/deb; mkdir -p build/deb/fio-dmabuf/kernel/overlay
-	cp -r engines packaging/debian build/deb/fio-dmabuf/
-	cp -r kernel/overlay/include build/deb/fio-dmabuf/kernel/overlay/
-	cd build/deb/fio-dmabuf
-	FIO_SRC=$$(dirname $$(readlink -f ../../fio)) dpkg-buildpackage -b -us -uc -tc
+deb: ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of this Debian (FIO_SRC=)
+	$(HARNESS) deb $(FIO_FROM)
 
 install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTDIR=)
 	@$(MAKE) -C engines install O=$(CURDIR)/build FIO_SRC=$$(dirname $$(readlink -f build/fio))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, debian, deps, fault, fio, guest, harmless, record, sources, suite
+from . import abi, bench, build, claims, columns, deb, debian, deps, fault, fio, guest, harmless, record, sources, suite
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -61,6 +61,11 @@ def harmless_run(args: argparse.Namespace) -> int:
 def engine(args: argparse.Namespace) -> int:
     deps.install()
     build.engine(args.fio_src)
+    return 0
+
+
+def package(args: argparse.Namespace) -> int:
+    print(deb.make(args.fio_src))
     return 0
 
 
@@ -315,6 +320,8 @@ def parser() -> argparse.ArgumentParser:
          help="what the series does to those who do not use it").add_argument(
         "--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
+
+    verb("deb", package, (fio_source,), help="build the Debian package, for the fio that this Debian has")
 
     run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
                epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)

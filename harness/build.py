@@ -200,16 +200,21 @@ def arm64_programs() -> None:
         link("arm64/busybox", root / "bin/busybox")
 
 
+def fio(tree: Path) -> Path:
+    """Its binary, built in the tree unless it is there."""
+    if not (tree / "fio").exists():
+        progress.run("building fio", ["make", f"-j{os.cpu_count()}", "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
+                     CACHE / "log/fio", count=r"^ +CC ", total=180)
+    return tree / "fio"
+
+
 def engine(named: str = "") -> None:
     """build/fio, build/dmabuf.so, what measures, and build/tests/*."""
     with lock("engine"):
         tree = sources.fio(named)
         BUILD.mkdir(exist_ok=True)
         jobs = f"-j{os.cpu_count()}"
-        if not (tree / "fio").exists():
-            progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
-                         CACHE / "log/fio", count=r"^ +CC ", total=180)
-        link("fio", tree / "fio")
+        link("fio", fio(tree))
         warn = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
         quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", f"O={BUILD}"],
                  "the meter": [*warn, "-o", str(BUILD / "meter"), str(ROOT / "harness/guest/meter.c")],

@@ -2,7 +2,9 @@
 """The Debian packages that building, booting and plotting need."""
 
 import os
+import re
 import subprocess
+import time
 
 from .fault import Fault
 
@@ -11,8 +13,11 @@ PACKAGES = (
     "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-matplotlib", "python3-numpy",
     "python3-pytest", "python3-scipy", "qemu-system-x86", "sparse", "strace", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )
+LOCK_S = 600
 # For the guest of another processor, which few need.
 ARM64 = ("device-tree-compiler", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm")
+# For the package of the engine.
+DEB = ("build-essential", "debhelper", "libaio-dev", "libdrm-dev", "liburing-dev", "zlib1g-dev")
 
 
 def missing(packages: tuple[str, ...]) -> list[str]:
@@ -22,16 +27,29 @@ def missing(packages: tuple[str, ...]) -> list[str]:
     return [package for package in packages if package not in installed]
 
 
-def install(more: tuple[str, ...] = ()) -> None:
-    """Cheap when everything is there; otherwise needs root and a package mirror."""
-    if not (packages := missing(PACKAGES + more)):
+def patiently(argv: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Wait for another apt: it can be told to for dpkg's lock, not for that of the package lists."""
+    deadline, told = time.monotonic() + LOCK_S, False
+    while True:
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+        if not done.returncode or not re.search(r"Could not get lock|is held by", done.stderr) or time.monotonic() > deadline:
+            return done
+        if not told:
+            print("deps: waiting for another apt or dpkg to finish", flush=True)
+        told = True
+        time.sleep(2)
+
+
+def install(more: tuple[str, ...] = (), alone: bool = False) -> None:
+    """Cheap when everything is there; otherwise needs root and a package mirror. `alone`: nothing but `more`."""
+    if not (packages := missing(more if alone else PACKAGES + more)):
         return
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    command = ["apt-get", "install", "-o", f"DPkg::Lock::Timeout={LOCK_S}", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0:
         raise Fault(f"{len(packages)} packages are missing: run `sudo {' '.join(command)}`")
     print(f"deps: installing {' '.join(packages)}", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for argv in (["apt-get", "-q", "update"], command):
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+        done = patiently(argv, environment)
     if done.returncode:
         raise Fault(f"apt-get could not install {' '.join(packages)}: {done.stderr.strip().splitlines()[-1]}")

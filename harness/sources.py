@@ -83,7 +83,7 @@ def apt(line: str, *arguments: str, arch: str = "") -> Path:
     (private / "sources.list").write_text(line.format(signed=f"[{only}signed-by={KEYRING}]", mirror=mirror()) + "\n")
     options = {"Dir::Etc::SourceList": private / "sources.list", "Dir::Etc::SourceParts": "/dev/null",
                "Dir::State": private, "Dir::State::Lists": private / "lists", "Dir::Cache": private / "cache",
-               "Dir::State::status": "/var/lib/dpkg/status", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
+               "Dir::State::status": "/dev/null", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
     if arch:
         options["APT::Architectures"] = arch
     command = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
