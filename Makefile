@@ -84,7 +84,7 @@ deb: ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of t
 	$(HARNESS) deb $(FIO_FROM)
 
 install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTDIR=)
-	@$(MAKE) -C engines install O=$(CURDIR)/build FIO_SRC=$$(dirname $$(readlink -f build/fio))
+	@$(MAKE) -C engines install O=../build FIO_SRC="$$(dirname "$$(readlink -f build/fio)")"
 
 uninstall: ## undo install
 	@$(MAKE) -C engines uninstall

@@ -40,6 +40,8 @@ def sha256(path: Path) -> str:
 
 
 def room() -> None:
+    if re.search(r"[\s:]", str(CACHE)):
+        raise Fault(f"{CACHE} has a blank or a colon in its path, in which neither Linux nor fio can be built: set XDG_CACHE_HOME elsewhere")
     CACHE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(CACHE).free
     if free < SPACE_NEEDED:

@@ -89,10 +89,10 @@ def deny_syscall(number, error, argument=None, value=0):
     """Let a system call fail in this process from now on, or only where an argument has a value."""
     def op(code, jt, jf, k):
         return struct.pack("HBBI", code, jt, jf, k)
-    load, equal, ret = 0x20, 0x15, 0x06
-    program = [op(load, 0, 0, 0), op(equal, 0, 1 if argument is None else 3, number)]
-    if argument is not None:
-        program += [op(load, 0, 0, 16 + 8 * argument), op(equal, 0, 1, value)]
+    load, mask, equal, ret = 0x20, 0x54, 0x15, 0x06
+    program = [op(load, 0, 0, 0), op(equal, 0, 1 if argument is None else 4, number)]
+    if argument is not None:  # but for the top bit, by which a later liburing says that it names a ring by its index
+        program += [op(load, 0, 0, 16 + 8 * argument), op(mask, 0, 0, 0x7fffffff), op(equal, 0, 1, value)]
     program += [op(ret, 0, 0, 0x00050000 | error), op(ret, 0, 0, 0x7FFF0000)]
     code = ctypes.create_string_buffer(b"".join(program))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -657,6 +657,30 @@ def test_other_fio_is_refused(fio, fio_src, tmp_path):
         refused(fio(*job, so=so, env={"DMABUF_ANY_FIO": no}), r"built for fio-9\.99")
     succeeded(fio(*job, so=so, env={"DMABUF_ANY_FIO": "1"}))
     assert b"dmabuf engine for fio-9.99\0" in so.read_bytes()
+
+
+@pytest.mark.parametrize("blank", ["there", "elsewhere"])
+def test_blanks_in_paths(fio, fio_src, tmp_path, blank):
+    """In the path of the checkout and of where it is built in it, of fio, and of where it is installed."""
+    checkout = tmp_path / "a check out"
+    shutil.copytree(ROOT / "engines", checkout / "engines")
+    shutil.copytree(ROOT / "kernel/overlay/include", checkout / "kernel/overlay/include")
+    out = checkout / "build" if blank == "there" else tmp_path / "somewhere/else"
+    tree = fio_src
+    if blank == "elsewhere":
+        tree = tmp_path / "a fio"
+        tree.symlink_to(fio_src)
+    make = ["make", "-s", "-C", checkout / "engines", f"FIO_SRC={tree}", f"O={out}", f"DESTDIR={tmp_path / 'a root'}", "PREFIX=/usr"]
+    for _ in range(2):
+        done = subprocess.run(make, capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+    assert not done.stdout  # the second time there is nothing to do
+    subprocess.run([*make, "install"], check=True)
+    lib, = (tmp_path / "a root").rglob("dmabuf.so")
+    assert lib.resolve() == tmp_path / "a root/usr/lib/libfio-dmabuf.so"
+    succeeded(fio(*JOB, "--filename=f", "--registration=user", so=out / "dmabuf.so"))
+    subprocess.run([*make, "clean", "uninstall"], check=True)
+    assert not [path for path in (*out.rglob("*"), *(tmp_path / "a root").rglob("*")) if path.is_file()]
 
 
 def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
