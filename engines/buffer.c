@@ -69,6 +69,7 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		const struct source_args *args, size_t unit,
 		size_t size, size_t part, struct error *e)
 {
+	bool look = source->host && (args->page == SMALL_PAGE || args->thp);	/* huge pages have been set aside */
 	size_t max = args->exported ? source->max_size() : SIZE_MAX, page = args->page, step;
 	int ret;
 
@@ -88,8 +89,7 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 					 unit, page, step, source->name, max);
 	}
 
-	/* huge pages have been set aside */
-	ret = source->host && (page == SMALL_PAGE || args->thp) ? memory_check(size, e) : 0;
+	ret = look ? memory_check(size, e) : 0;
 	if (!ret)
 		ret = reserve(bs, size, e);
 	if (ret)
@@ -107,7 +107,10 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		b->memory = -1;
 		b->dmabuf = -1;
 		b->claim = -1;
-		ret = source->alloc(b, args, e);
+		if (look && at / MEMORY_STEP != (at + b->size) / MEMORY_STEP)
+			ret = memory_check(b->size, e);
+		if (!ret)
+			ret = source->alloc(b, args, e);
 		if (ret)
 			goto err_put;
 	}

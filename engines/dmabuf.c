@@ -739,7 +739,7 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB, and the file must be open with O_DIRECT",
 			      name, strerror(err));
 	case EIO:
-		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, use dmabuf_size=128k",
+		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, so use dmabuf_size=128k and blocks no larger",
 			      name, strerror(err));
 	case ENOMEM:
 		return refuse(td, err, "no memory to register %zu bytes with %s: use smaller buffers or a lower iodepth",

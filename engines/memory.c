@@ -56,15 +56,34 @@ static bool left_in_group(const char *group, uint64_t *left)
 	return true;
 }
 
+/* In the machine, but for what is spared; false: unknown. */
+static bool left_in_machine(uint64_t *left)
+{
+	unsigned long long kb, total = 0, avail = 0;
+	FILE *f = fopen(MEMINFO, "re");
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "MemTotal: %llu", &kb) == 1)
+			total = kb;
+		else if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
+			avail = kb;
+	}
+	if (f)
+		fclose(f);
+	*left = avail > total / SPARE ? (avail - total / SPARE) << 10 : 0;
+	return total;
+}
+
 /* Bytes that may be taken, and the file that says so. */
 static uint64_t available(const char **says)
 {
-	uint64_t kb, total_kb, least = UINT64_MAX, left;
+	uint64_t least = UINT64_MAX, left;
 	char line[PATH_MAX] = "", *group, *slash;
 	FILE *f;
 
-	if (read_number(MEMINFO, "MemTotal:", &total_kb) && read_number(MEMINFO, "MemAvailable:", &kb)) {
-		least = kb > total_kb / SPARE ? (kb - total_kb / SPARE) << 10 : 0;
+	if (left_in_machine(&left)) {
+		least = left;
 		*says = MEMINFO;
 	}
 	f = fopen(ROOT "/proc/self/cgroup", "re");

@@ -14,7 +14,6 @@
 #include <xf86drm.h>
 
 #include "buffer.h"
-#include "memory.h"
 
 #define ROW		4096			/* bytes: a picture 1024 wide, 4 bytes a pixel */
 #define PIXEL		4
@@ -73,9 +72,6 @@ static int drm_alloc_from(int node, struct buffer *b, const char *path, struct e
 	if (drmIoctl(node, DRM_IOCTL_VERSION, &version))
 		return error_set(e, ENOTTY, "%s is no DRM node: name one in /dev/dri", path);
 
-	ret = !strcmp(buffer_place(b), "system") ? memory_check(b->size, e) : 0;
-	if (ret)
-		return ret;
 	if (render && !strcmp(b->exporter, "virtio_gpu"))
 		ret = get_virtio(node, b->size, &handle, &offset);
 	else
@@ -106,6 +102,7 @@ static int drm_alloc(struct buffer *b, const struct source_args *args, struct er
 
 const struct source_ops source_drm = {
 	.name = "drm",
+	.host = true,	/* that of most drivers */
 	.max_size = drm_max_size,
 	.alloc = drm_alloc,
 };

@@ -10,7 +10,6 @@
 #include <linux/dma-heap.h>
 
 #include "buffer.h"
-#include "memory.h"
 
 static size_t heap_max_size(void)
 {
@@ -26,9 +25,6 @@ static int heap_alloc(struct buffer *b, const struct source_args *args, struct e
 	char path[128];
 	int heap, ret, err;
 
-	ret = memory_check(b->size, e);
-	if (ret)
-		return ret;
 	snprintf(path, sizeof(path), "/dev/dma_heap/%s", args->heap);
 	heap = open(path, O_RDONLY | O_CLOEXEC);
 	if (heap < 0)

@@ -59,7 +59,7 @@ static int join_pages(const struct buffer *b, size_t page, struct error *e)
 	if (madvise(b->addr, b->size, MADV_HUGEPAGE))
 		err = errno;
 	for (at = 0; at < b->size && !err; at += MEMORY_STEP) {
-		if (memory_check(step_at(b, at), e))
+		if (at && memory_check(step_at(b, at), e))
 			return -ENOMEM;
 		if (madvise((char *)b->addr + at, step_at(b, at), MADV_POPULATE_WRITE))
 			err = errno;
@@ -102,7 +102,7 @@ static int get_pages(const struct buffer *b, size_t page, bool scattered, struct
 	int ret;
 
 	for (at = 0; at < b->size; at += MEMORY_STEP) {
-		ret = page == SMALL_PAGE ? memory_check(step_at(b, at), e) : 0;
+		ret = at && page == SMALL_PAGE ? memory_check(step_at(b, at), e) : 0;
 		if (ret)
 			return ret;
 		ret = scattered ? get_scattered(b, at, step_at(b, at)) : fallocate(b->memory, 0, at, step_at(b, at));
@@ -187,7 +187,7 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 	close(dev);
 	if (b->dmabuf < 0)
 		return error_set(e, err, err == EIO ?
-				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=), that is more than bounce buffers hold, use dmabuf_size=128k" :
+				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=), that is more than bounce buffers hold, so use dmabuf_size=128k and blocks no larger" :
 				 "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
 				 b->size, strerror(err));
 	return 0;

@@ -133,6 +133,8 @@ ENGINE_BOOTS = (
       for mode in MODES.values()),
     *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
       for mode in MODES.values()),
+    Boot("swiotlb", MORE_MODES["swiotlb"], command="sh /tests/bounce.sh; [ $? -le 1 ]",
+         files=lambda: {"/tests/bounce.sh": ROOT / "tests/engine/bounce.sh"}),
     Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
