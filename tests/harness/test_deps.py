@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packages that are missing are found, and named to who may not install them."""
+"""Packages that are missing are found, and named to who may not install them; another apt that runs is waited for."""
 
+import os
 import subprocess
 
 import pytest
@@ -48,3 +49,28 @@ def test_nothing_is_run_when_all_is_there(installed, monkeypatch):
 
 def test_more_for_who_wants_more(installed):
     assert deps.missing(deps.ARM64) == list(deps.ARM64)
+
+
+BUSY = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+
+
+def busy(tmp_path, times):
+    """A program that finds the lock taken so many times."""
+    return ["sh", "-c", f'echo >>{tmp_path}/tries; [ $(wc -l <{tmp_path}/tries) -gt {times} ] || {{ echo "{BUSY}" >&2; exit 100; }}']
+
+
+def test_a_lock_is_waited_for(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(deps.time, "sleep", lambda seconds: None)
+    assert deps.patiently(busy(tmp_path, 3), dict(os.environ)).returncode == 0
+    assert capsys.readouterr().out.count("waiting for another apt or dpkg") == 1
+
+
+def test_but_not_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setattr(deps, "LOCK_S", -1)
+    done = deps.patiently(busy(tmp_path, 3), dict(os.environ))
+    assert done.returncode == 100 and BUSY in done.stderr
+
+
+def test_nor_for_what_is_no_lock(monkeypatch, tmp_path):
+    monkeypatch.setattr(deps.time, "sleep", None)  # or it would be called
+    assert deps.patiently(["sh", "-c", "echo E: Unable to locate package >&2; exit 100"], dict(os.environ)).returncode == 100
