@@ -2,80 +2,98 @@
 # Verbs only; the work is in harness/.  `make help` lists them.
 MAKEFLAGS += --no-print-directory
 .ONESHELL: # CMD may have several lines
-# The harness dies with make, and QEMU with the harness.
-HARNESS = @exec setpriv --pdeathsig TERM /usr/bin/python3 -m harness
-# NAME=value of the command line, its $ left alone, as --option=value.
-quote = '$(subst ','\'',$(value $(1)))'
-option = $(if $(value $(1)),--$(2)=$(call quote,$(1)))
-flag = $(if $(filter-out 0,$($(1))),--$(2))
-KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
-FIO_FROM = $(call option,FIO_SRC,fio-src)
-IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
+HARNESS = @exec /usr/bin/python3 -m harness
+SOURCES = KERNEL_SRC FIO_SRC
+bench.takes = BENCH JOBS REGISTRATIONS MODES COLUMNS BASE TARGET DEV DESTRUCTIVE KERNEL $(SOURCES)
+cost.takes = MODES CASES BASE KERNEL $(SOURCES)
+regress.takes = BASE MODES KERNEL $(SOURCES)
+compare.takes = A B
+baseline.takes = KERNEL $(SOURCES)
+test.takes = $(SOURCES)
+test-debug.takes = BOOTS $(SOURCES)
+test-engine.takes = $(SOURCES)
+fuzz.takes = SECONDS SEED MODE KERNEL $(SOURCES)
+guest-run.takes = CMD MODE IOMMU FILES DISK DISK_WRITE ICOUNT MEM SMP TIMEOUT APPEND QEMU_EXTRA KEEP KERNEL KERNEL_SRC
+plot.takes = RUN
+sources.takes = $(SOURCES)
+kernel.takes = VARIANT KERNEL_SRC
+kernel-tree.takes = KERNEL_SRC
+kernel-check.takes = KERNEL_SRC
+harmless.takes = MODES $(SOURCES)
+engine.takes = FIO_SRC
+deb.takes = FIO_SRC
+install.takes = PREFIX DESTDIR FIO_SRC
+uninstall.takes = PREFIX DESTDIR
+
+# What was typed and no verb of this command takes is refused before anything is done.
+typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+taken := $(foreach verb,$(MAKECMDGOALS),$($(verb).takes))
+ifneq ($(filter-out $(taken),$(typed)),)
+$(error make $(or $(MAKECMDGOALS),help) takes no $(addsuffix =,$(filter-out $(taken),$(typed))): $(if $(taken),it takes $(addsuffix =,$(sort $(taken))),it takes no variables))
+endif
+# Each variable of a verb that has a value, its $ left alone, as the word 'NAME=value'.
+given = $(if $(value $(1)),'$(1)=$(subst ','\'',$(value $(1)))')
+VERB = $(HARNESS) make $@ $(foreach name,$($@.takes),$(call given,$(name)))
 
 bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=; TARGET=host DEV= DESTRUCTIVE=1)
-	$(HARNESS) bench $(if $(filter short sweep,$(BENCH)),--$(BENCH)) $(call option,JOBS,jobs) $(call option,MODES,modes) \
-	  $(call option,REGISTRATIONS,registrations) $(call option,COLUMNS,columns) $(call option,BASE,base) \
-	  $(call option,TARGET,target) $(call option,DEV,dev) $(call flag,DESTRUCTIVE,destructive) $(IMAGE) $(FIO_FROM)
+	$(VERB)
 
 cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
-	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
+	$(VERB)
 
 regress: ## fail if this build costs more than a recorded one (BASE=commit or record, MODES= KERNEL=)
-	$(HARNESS) regress $(call option,BASE,base) $(call option,MODES,modes) $(IMAGE) $(FIO_FROM)
+	$(VERB)
 
 compare: ## how far two records of one build differ, by cell (A= B=: results/history/*.json, or runs); fails beyond 0.2 %
-	$(HARNESS) compare $(call quote,A) $(call quote,B)
+	$(VERB)
 
 baseline: ## record this commit in results/history, to be committed
-	$(HARNESS) baseline $(IMAGE) $(FIO_FROM)
+	$(VERB)
 
 test: ## host tests, series checks, guest tests in every mode, the cost gate, a short bench
-	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
+	$(VERB)
 
 test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT, and on arm64 (BOOTS=); an hour or more
-	$(HARNESS) test-debug $(KERNEL_FROM) $(FIO_FROM) $(call option,BOOTS,boots)
+	$(VERB)
 
 fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
-	$(HARNESS) fuzz $(call option,SECONDS,seconds) $(call option,SEED,seed) $(call option,MODE,mode) $(IMAGE) $(FIO_FROM)
+	$(VERB)
 
 test-engine: ## the engine on the host beside fio's own, and in guests: every mode, multipath, unpatched
-	$(HARNESS) test-engine $(KERNEL_FROM) $(FIO_FROM)
+	$(VERB)
 
 check-abi: ## build the engine for each fio that Debian has, and run each in each
-	$(HARNESS) check-abi
+	$(VERB)
 
 guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
-	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
-	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
-	  $(call option,TIMEOUT,timeout) $(call option,APPEND,append) $(call option,QEMU_EXTRA,qemu-extra) \
-	  $(call option,KEEP,keep) -- $(call quote,CMD)
+	$(VERB)
 
 plot: ## write tables, figures and report of RUN= again
-	$(HARNESS) plot $(call quote,RUN)
+	$(VERB)
 
 deps: ## install the Debian packages that are missing
-	$(HARNESS) deps
+	$(VERB)
 
 sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
-	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
+	$(VERB)
 
 kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan, rt, arm64: bzImage-base, -debug, -kcsan, -rt, Image-arm64)
-	$(HARNESS) kernel $(KERNEL_FROM) $(call option,VARIANT,variant)
+	$(VERB)
 
 kernel-tree: ## a git worktree of the series to develop in: build/linux
-	$(HARNESS) kernel-tree $(KERNEL_FROM)
+	$(VERB)
 
 kernel-export: ## split its commits back into kernel/series and kernel/overlay
 	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
 
 kernel-check: ## round trip of the series, checkpatch over it
-	$(HARNESS) kernel-check $(KERNEL_FROM)
+	$(VERB)
 
 harmless: ## code without the feature, sizes of structures, ordinary I/O: against the unpatched base (MODES=)
-	$(HARNESS) harmless $(KERNEL_FROM) $(FIO_FROM) $(call option,MODES,modes)
+	$(VERB)
 
 engine: ## build fio, the engine and the guest's programs into build/
-	$(HARNESS) engine $(FIO_FROM)
+	$(VERB)
 
 deb: engine ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of build/fio
 	@set -e

@@ -144,6 +144,13 @@ def kernel_tree(source: sources.Source) -> Path:
     return tree
 
 
+def made_from(source: sources.Source, variant: str) -> dict[str, str | None]:
+    """What decides a kernel's bytes; equal values, equal kernels."""
+    chosen = VARIANTS[variant]
+    return {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
+            "config_sha256": digest(requested(chosen.fragments)), "compiler": text(f"{chosen.arch.prefix}gcc", "--version").splitlines()[0]}
+
+
 def kernel(named: str = "", variant: str = "series") -> Path:
     """An image of the variant, built unless one of the same things is cached; build/ points to it."""
     chosen = VARIANTS[variant]
@@ -151,18 +158,17 @@ def kernel(named: str = "", variant: str = "series") -> Path:
         deps.install(deps.ARM64)
         arm64_programs()
     source = sources.kernel(named)
-    made_from = {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
-                 "config_sha256": digest(requested(chosen.fragments)), "compiler": text(f"{chosen.arch.prefix}gcc", "--version").splitlines()[0]}
-    product = CACHE / "kernel" / digest(json.dumps(made_from))[:16]
+    made = made_from(source, variant)
+    product = CACHE / "kernel" / digest(json.dumps(made))[:16]
     image = product / Path(chosen.arch.image).name
     if not image.exists():
         with lock("kernel"):
             if not image.exists():  # nor did the build that we waited for make it
-                make_kernel(source, variant, made_from, product)
+                make_kernel(source, variant, made, product)
     return link(chosen.image, image)
 
 
-def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str | None], product: Path) -> None:
+def make_kernel(source: sources.Source, variant: str, made: dict[str, str | None], product: Path) -> None:
     tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
     objects = CACHE / "obj" / f"{variant}-{source.name}"
     arch = VARIANTS[variant].arch
@@ -179,7 +185,7 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
         (fresh / "modules").mkdir()
         for module in (objects / "modules.order").read_text().split():
             shutil.copy((objects / module).with_suffix(".ko"), fresh / "modules")
-        (fresh / "made_from.json").write_text(json.dumps(made_from, indent=1) + "\n")
+        (fresh / "made_from.json").write_text(json.dumps(made, indent=1) + "\n")
         shutil.rmtree(product, ignore_errors=True)
         fresh.rename(product)
 

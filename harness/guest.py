@@ -211,15 +211,25 @@ def environment(spec: Spec) -> bytes:
     return f"export MODE={spec.mode.name}\nEXPECT={spec.mode.expect}\nDISKS={shlex.quote(words)}\n".encode()
 
 
-def prepare(spec: Spec, run: Path) -> None:
+def check(spec: Spec) -> None:
+    """Is this a guest?  All that can be told without its kernel, and before one is built."""
     if not spec.command.strip():
         raise Fault("there is no command to run: say CMD='...'")
-    if not spec.kernel.is_file():
-        raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
     if spec.cpus < 1 or spec.timeout <= 0:
         raise Fault("SMP= and TIMEOUT= must be above 0")
     if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).is_file() or Path(spec.disk).is_block_device()):
         raise Fault(f"DISK={spec.disk} is neither null, a size such as 512M, nor an existing image")
+    if not re.fullmatch(r"0*[1-9]\d*[KMGT]?", spec.memory):
+        raise Fault(f"MEM={spec.memory} is no size: say 2G, or a number of MiB")
+    split("QEMU_EXTRA", spec.qemu_extra)
+    if why := spec.iommu.lacks.get(spec.mode.name):
+        raise WrongMode(f"IOMMU={spec.iommu.name} has no mode {spec.mode.name}: {why}")
+
+
+def prepare(spec: Spec, run: Path) -> None:
+    check(spec)
+    if not spec.kernel.is_file():
+        raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
     board = spec.iommu.board
     if not (shutil.which(board.qemu) and busybox(board).exists() and (shutil.which("fdtput") or not board.dtb)):
         raise Fault("QEMU, busybox or fdtput is missing: run `make kernel VARIANT=arm64`" if board.programs else

@@ -290,9 +290,9 @@ def cost_rows(run: Path, plan: bench.Plan) -> list[dict[str, Any]]:
 
 
 def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[str, Any]]:
+    disk = find(path)
     if lacking := [name for name in NEEDED if not (BUILD / name).exists()]:
         raise Fault(f"build/ lacks {' '.join(lacking)}: run `make engine`")
-    disk = find(path)
     refuse_in_use(disk)
     writers = [name for name in plan.jobs if bench.JOBS[name].writes]
     if writers and not destructive:

@@ -196,9 +196,9 @@ def against(base: Row, modes: Iterable[str], kernel: Path) -> tuple[Row, list[Fi
     return new, found
 
 
-def unlike(base: Row, kernel: Path) -> str:
-    """Why this kernel cannot be compared with a record; empty if it can."""
-    why = difference(base, {"schema": SCHEMA, "made_of": {"kernel": record.made_of_kernel(kernel)}})
+def unlike(base: Row, made_from: Row | None) -> str:
+    """Why a kernel made from that cannot be compared with a record; empty if it can."""
+    why = difference(base, {"schema": SCHEMA, "made_of": {"kernel": {"made_from": made_from}}})
     return f"{base['commit'][:12]} cannot be compared with this build: {why}" if why else ""
 
 
@@ -215,23 +215,23 @@ def publish(base: Row, new: Row, found: list[Finding]) -> str:
     return text(base, new, found)
 
 
-def run(base: str, modes: tuple[str, ...], kernel: Path) -> int:
+def run(base: Row, modes: tuple[str, ...], kernel: Path) -> int:
     """0: no regression; 1: some."""
-    before = find(base)
-    if why := unlike(before, kernel):
-        raise Fault(why)
-    new, found = against(before, modes, kernel)
-    print(f"\n{publish(before, new, found)}report: {REPORT.relative_to(ROOT)}")
+    new, found = against(base, modes, kernel)
+    print(f"\n{publish(base, new, found)}report: {REPORT.relative_to(ROOT)}")
     return 1 if found else 0
+
+
+def recordable(kernel: Path | None) -> None:
+    """A record names what it measures: a commit, and what the kernel was made from."""
+    if changed := record.git("status", "--porcelain", "--", "kernel", "harness/guest", "harness/qemu", "harness/cost.py"):
+        raise Fault(f"a record names the commit that it measures: commit {changed.split()[-1]} first")
+    if kernel and not record.made_of_kernel(kernel)["made_from"]:
+        raise Fault(f"{kernel} does not say what it was made from: leave KERNEL= out")
 
 
 def baseline(kernel: Path) -> Path:
     """The record of this commit, to be committed with the next."""
-    if changed := record.git("status", "--porcelain", "--", "kernel", "harness/guest", "harness/qemu", "harness/cost.py"):
-        raise Fault(f"a record names the commit that it measures: commit {changed.split()[-1]} first")
-    made = record.made_of_kernel(kernel)
-    if not made["made_from"]:
-        raise Fault(f"{kernel} does not say what it was made from: leave KERNEL= out")
     new = take(MODES, kernel)
     path = HISTORY / f"{new['commit'][:12]}.json"
     HISTORY.mkdir(parents=True, exist_ok=True)

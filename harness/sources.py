@@ -147,22 +147,30 @@ def kernel_from_upstream(pin: dict[str, str]) -> Source:
     return source
 
 
-def kernel_from_user(named: Path, pin: dict[str, str]) -> Source:
+def look(named: Path) -> None:
+    """Is it what can be named with KERNEL_SRC=?  Of a tarball, only once it is unpacked."""
     if not named.exists():
-        raise Fault(f"KERNEL_SRC={named} does not exist")
+        raise Fault(f"KERNEL_SRC={named} does not exist: name a kernel tree or a tarball")
+    if not named.is_dir():
+        return
+    makefile = (named / "Makefile").read_text() if (named / "Makefile").exists() else ""
+    version, wanted = ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", makefile, re.M)), base()["version"]
+    if version != wanted:
+        raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {wanted}")
+
+
+def kernel_from_user(named: Path) -> Source:
+    look(named)
     name = hashlib.sha256(str(named.resolve()).encode()).hexdigest()[:16] if named.is_dir() else sha256(named)[:16]
     tree = named.resolve() if named.is_dir() else extract(named, f"linux-{name}")
-    makefile = (tree / "Makefile").read_text() if (tree / "Makefile").exists() else ""
-    version = ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", makefile, re.M))
-    if version != pin["version"]:
-        raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {pin['version']}")
+    look(tree)
     return Source(tree, name)
 
 
 def kernel(named: str = "") -> Source:
     pin = base()
     if named:
-        return kernel_from_user(Path(named), pin)
+        return kernel_from_user(Path(named))
     try:
         return kernel_from_debian(pin)
     except Fault as distribution:

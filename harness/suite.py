@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from . import build, guest, host, progress, sources
+from . import build, guest, host, progress, record, sources
 from .fault import Fault
 from .modes import IOMMUS, MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
@@ -271,7 +271,7 @@ def cost_gate(kernel: Path) -> Tally:
 
     try:
         base = regress.find("")
-        why = regress.unlike(base, kernel)
+        why = regress.unlike(base, record.made_of_kernel(kernel)["made_from"])
     except Fault as fault:
         why = str(fault)
     if why:
