@@ -104,7 +104,7 @@ def show(result: dict[str, Any], run: Path) -> str:
     text = table.render(result)
     (run / "table.txt").write_text(text)
     plot.draw(result, run)
-    plot.history(regress.history(), run)
+    plot.history(regress.shown(), run)
     dashboard.write(run, bigger=dashboard.of_bench(result))
     report.write(run)
     return text
@@ -232,16 +232,13 @@ def test_debug(args: argparse.Namespace) -> int:
 
 
 def redraw(args: argparse.Namespace) -> int:
-    run = Path(args.run)
-    name = next((name for name in ("run.json", "cost.json") if (run / name).exists()), "")
-    if not name:
-        raise fault.Fault(f"{run} has neither run.json nor cost.json: name the directory of a finished run")
-    result = record.read(run / name)
+    path = record.find(args.run, record.OF_BENCH, record.OF_COST)
+    result = record.load(path, record.OF_BENCH, record.OF_COST)
     deps.install()
-    if name == "run.json":
-        show(result, run)
+    if "speed" in result:
+        show(result, path.parent)
     else:
-        cost.finish(result, run)
+        cost.finish(result, path.parent)
     return 0
 
 
@@ -271,7 +268,7 @@ def baseline(args: argparse.Namespace) -> int:
 def compare_records(args: argparse.Namespace) -> int:
     from . import compare as records
 
-    text, worst = records.render(records.read(args.a), records.read(args.b))
+    text, worst = records.render(*(record.load(record.find(name)) for name in (args.a, args.b)))
     print(text, end="")
     return 0 if worst <= records.REPEATS else 1
 
@@ -279,10 +276,8 @@ def compare_records(args: argparse.Namespace) -> int:
 def projection(args: argparse.Namespace) -> int:
     from . import project
 
-    path = Path(args.run) / "cost.json"
-    if not path.exists():
-        raise fault.Fault(f"{path} does not exist: name the directory of a finished `make cost`")
-    print(project.render(record.read(path), project.Price(args.ghz, args.cpi, args.invalidation)), end="")
+    result = record.load(record.find(args.run, record.OF_COST), record.OF_COST)
+    print(project.render(result, project.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 

@@ -21,7 +21,6 @@ HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
 EDGE = 2  # commands that may lie across the edges of a window
 EXACT = 0.001  # how far the profile's sum may be from the instruction clock
-SCHEMA = 2  # of cost.json
 BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more
 
 
@@ -151,7 +150,7 @@ def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: 
         if base:
             base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], run / "boots" / f"{mode}-base")
         progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
-    result = {"schema": SCHEMA, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
+    result = {"schema": record.OF_COST.schema, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
               "modes": modes, "cases": {name: dataclasses.asdict(CASES[name]) for name in cases},
               "rows": rows, "base_rows": base_rows}
     record.write(run / "cost.json", result)
@@ -303,7 +302,7 @@ def render(result: Row) -> str:
 
 def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> None:
     directory = measure(modes, cases, kernel, base)
-    result = record.read(directory / "cost.json")
+    result = record.load(directory / "cost.json", record.OF_COST)
     finish(result, directory)
     print(f"\n{render(result)}\nrecord, figures and report.html: {directory.relative_to(ROOT)}")
 
@@ -315,6 +314,6 @@ def finish(result: Row, directory: Path) -> None:
     (directory / "cost.txt").write_text(render(result))
     plot.subsystems(result, directory)
     plot.curves(result, directory)
-    plot.history(regress.history(), directory)
+    plot.history(regress.shown(), directory)
     dashboard.write(directory, smaller=dashboard.of_cost(result))
     report.write(directory)

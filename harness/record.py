@@ -7,13 +7,32 @@ import os
 import platform
 import re
 import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import guest, sources
+from .fault import Fault
 from .paths import BUILD, ROOT
 
-SCHEMA = 2
+SCHEMA = 2  # of run.json
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of record: what its file is called where its directory is named, and what a whole one has."""
+
+    file: str
+    schema: int
+    keys: tuple[str, ...]  # the first tells the kind
+
+
+KINDS = (Kind("run.json", SCHEMA, ("speed", "id", "plan", "made_of", "circumstances", "cost", "operations")),
+         Kind("cost.json", 2, ("rows", "id", "made_of", "circumstances", "modes", "cases", "base_rows")),
+         Kind("record.json", 1, ("cells", "commit", "commit_date", "subject", "made_of", "circumstances")))
+OF_BENCH, OF_COST, OF_HISTORY = KINDS
 
 
 def write(path: Path, value: Any) -> None:
@@ -24,7 +43,51 @@ def write(path: Path, value: Any) -> None:
 
 
 def read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Fault(f"{path} cannot be read as JSON: {getattr(error, 'strerror', '') or error}") from error
+
+
+def load(path: Path, *kinds: Kind) -> dict[str, Any]:
+    """A whole record of one of these kinds (any, if none is named), or a sentence."""
+    found = read(path)
+    kind = next((kind for kind in kinds or KINDS if isinstance(found, dict) and kind.keys[0] in found), None)
+    if not kind:
+        raise Fault(f"{path} is no record: name a file of results/history, or the directory of a finished bench, cost or regress")
+    if found.get("schema") != kind.schema:
+        raise Fault(f"{path} has schema {found.get('schema')}, and this harness reads {kind.schema}: measure again, or use the harness that wrote it")
+    lacks = [key for key in kind.keys if key not in found]
+    if not lacks and "kernel" not in found["made_of"]:
+        lacks = ["made_of.kernel"]
+    for name in ("speed", "cost", "operations", "rows", "base_rows", "cells"):
+        rows = found.get(name, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and {"mode", "registration"} <= row.keys() for row in rows):
+            lacks.append(f"mode and registration in {name}")
+    if lacks:
+        raise Fault(f"{path} is not whole, it lacks {' '.join(lacks)}: remove it, or measure again")
+    whole: dict[str, Any] = found
+    return whole
+
+
+def find(name: str, *kinds: Kind) -> Path:
+    """The record named, itself or by the directory that it is in."""
+    path = Path(name)
+    found = next((path / kind.file for kind in kinds or KINDS if (path / kind.file).exists()), path)
+    if not found.is_file():
+        raise Fault(f"{name} is no record: name a file of results/history, or the directory of a finished bench, cost or regress")
+    return found
+
+
+def others(paths: Iterable[Path], *kinds: Kind) -> dict[Path, dict[str, Any]]:
+    """What is only shown beside something else: one that is broken is said and left out."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = load(path, *kinds)
+        except Fault as fault:
+            print(f"harness: left out: {fault}", file=sys.stderr)
+    return found
 
 
 def git(*arguments: str) -> str:
@@ -38,9 +101,12 @@ def host_cpu() -> str:
 
 def kernel_release(bzimage: Path) -> str:
     """The version string that the boot protocol points to."""
-    head = bzimage.read_bytes()[:1 << 16]
+    with bzimage.open("rb") as file:
+        head = file.read(1 << 16)
     start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
-    return head[start:head.index(b"\0", start)].decode()
+    if head[0x202:0x206] != b"HdrS" or b"\0" not in head[start:]:
+        raise Fault(f"{bzimage} is no bzImage: name one with KERNEL= or BASE=, or leave it out for ours")
+    return head[start:head.index(b"\0", start)].decode(errors="replace")
 
 
 def made_of_kernel(kernel: Path) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from typing import Any
 from . import cost, mechanisms, profile, progress, record, sources
 from .fault import Fault
 from .modes import MODES
-from .paths import BUILD, RESULTS, ROOT
+from .paths import BUILD, HISTORY, ROOT
 
-SCHEMA = 1
-HISTORY = RESULTS / "history"
+SCHEMA = record.OF_HISTORY.schema
 REPORT = BUILD / "regress"
 MORE = 0.005  # of the instructions of an I/O; two boots of one build differ by less than half of that
 GROWTH = 0.02  # operations per I/O: what is done once a batch of 32 is 0.03; below is an interrupt more or less
@@ -160,18 +159,25 @@ def markdown(base: Row, new: Row, found: list[Finding]) -> str:
                       *(f"```\n{finding}\n```" for finding in found)]) + "\n"
 
 
+def in_order(records: Iterable[Row]) -> list[Row]:
+    """Oldest first."""
+    return sorted(records, key=lambda each: str(each["commit_date"]))
+
+
 def history() -> list[Row]:
-    """All records, oldest first."""
-    return sorted((record.read(path) for path in HISTORY.glob("*.json")), key=lambda each: str(each["commit_date"]))
+    """All records; which one is the newest is not known if one is broken."""
+    return in_order(record.load(path, record.OF_HISTORY) for path in HISTORY.glob("*.json"))
+
+
+def shown() -> list[Row]:
+    """Those that a figure can be drawn of."""
+    return in_order(record.others(HISTORY.glob("*.json"), record.OF_HISTORY).values())
 
 
 def find(base: str) -> Row:
     """A record by path, by commit, or the newest there is."""
-    if base and Path(base).is_file():
-        found: Row = record.read(Path(base))
-        if "cells" not in found:
-            raise Fault(f"{base} is no record of results/history: `make baseline` writes one")
-        return found
+    if base and Path(base).exists():
+        return record.load(record.find(base, record.OF_HISTORY), record.OF_HISTORY)
     known = history()
     if not known:
         raise Fault("results/history is empty: `make baseline` makes a record of this commit")
@@ -210,7 +216,7 @@ def publish(base: Row, new: Row, found: list[Finding]) -> str:
     (REPORT / "summary.md").write_text(markdown(base, new, found))
     record.write(REPORT / "record.json", new)
     dashboard.write(REPORT, smaller=dashboard.of_history(new))
-    plot.history([*(each for each in history() if each["commit"] != new["commit"]), new], REPORT)
+    plot.history([*(each for each in shown() if each["commit"] != new["commit"]), new], REPORT)
     report.write(REPORT)
     return text(base, new, found)
 

@@ -144,7 +144,7 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
         return lazy_cost if (mode, name) == ("lazy", "dmabuf") else 4000.0 if name == "dmabuf" else 7000.0
     key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
     return {
-        "id": "made-up", "accel": ["tcg"], "plan": plan,
+        "schema": 2, "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)"},
         "speed": [key(*cell) | {"iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
