@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, cost, deps, fault, fio, guest, harmless, record, regress, sources, suite, typed
+from . import abi, bench, build, claims, columns, cost, deps, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -72,6 +72,12 @@ def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
     return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, variant)
 
 
+def ready_to_record() -> None:
+    """What a record names can be told, now and not after an hour."""
+    deps.install()
+    record.checkout()
+
+
 def guest_run(args: argparse.Namespace) -> int:
     iommu = IOMMUS[args.iommu]
     spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=args.cmd,
@@ -112,9 +118,7 @@ def show(result: dict[str, Any], run: Path) -> str:
 
 def compare(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
     """Measure, record, print and draw; do the claims hold?"""
-    run = bench.measure(plan, bzimage)
-    result = bench.collect(run, plan, bzimage)
-    record.write(run / "run.json", result)
+    run, result = bench.run(plan, bzimage)
     print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
     return all(claim.holds for claim in claims.claims(result)), result
 
@@ -147,6 +151,7 @@ def bench_run(args: argparse.Namespace) -> int:
     for column in chosen:
         for mode, why in columns.unavailable(column, plan.modes).items():
             print(f"bench: {column.name}: {mode} is unavailable: {why}")
+    ready_to_record()
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
     return 0 if compare_columns(plans, bzimage, base) else 1
@@ -199,6 +204,7 @@ def with_functions(args: argparse.Namespace) -> None:
 def cost_run(args: argparse.Namespace) -> int:
     with_functions(args)
     base = unpatched(args.base)
+    ready_to_record()
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
     cost.run(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
@@ -206,15 +212,17 @@ def cost_run(args: argparse.Namespace) -> int:
 
 
 def test(args: argparse.Namespace) -> int:
-    deps.install()
-    tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
+    ready_to_record()
+    with runs.alone("test"):
+        tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
     print(tally)
     return 1 if tally.failed else 0
 
 
 def test_engine(args: argparse.Namespace) -> int:
     deps.install()
-    tally = suite.run_engine(args.kernel_src, args.fio_src)
+    with runs.alone("test"):
+        tally = suite.run_engine(args.kernel_src, args.fio_src)
     print(tally)
     return 1 if tally.failed else 0
 
@@ -226,7 +234,8 @@ def check_abi(args: argparse.Namespace) -> int:
 
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
-    tally = suite.run_debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
+    with runs.alone("test"):
+        tally = suite.run_debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
     print(tally)
     return 1 if tally.failed else 0
 
@@ -246,7 +255,7 @@ def regress_run(args: argparse.Namespace) -> int:
     """What it is compared with is known, and comparable, before anything is built."""
     with_functions(args)
     base = regress.find(args.base)
-    deps.install()
+    ready_to_record()
     made = (record.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
             build.made_from(sources.kernel(args.kernel_src), "series"))
     if why := regress.unlike(base, made):
@@ -259,6 +268,7 @@ def regress_run(args: argparse.Namespace) -> int:
 def baseline(args: argparse.Namespace) -> int:
     with_functions(args)
     regress.recordable(Path(args.kernel) if args.kernel else None)
+    ready_to_record()
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
     print(f"commit {regress.baseline(bzimage)}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import bench, progress, record, sources
+from . import bench, progress, record, runs, sources
 from .columns import Column
 from .fault import Fault, WrongMode
 from .modes import MODES, Mode
@@ -301,7 +301,13 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     iommu = "vtd" if list(SYS.glob("class/iommu/dmar*")) else "amd"  # for which there is a tracepoint of flushes
     plan = dataclasses.replace(plan, read_only=not destructive, column=Column(
         "host", "this machine", iommu=iommu, icount=False, options="" if destructive else "--readonly"))
-    run = bench.RESULTS / f"{datetime.datetime.now():%Y-%m-%d-host-%H%M%S}"
+    with runs.unfinished("host") as run:
+        result = collect(plan, disk, cpu, run)
+        return runs.finish(run, f"host-{datetime.datetime.now():%H%M%S}", record.OF_BENCH, result), result
+
+
+def collect(plan: bench.Plan, disk: Disk, cpu: int, run: Path) -> dict[str, Any]:
+    """All rounds, with the machine as it was after them."""
     modes = [MODES[name] for name in plan.modes]
     with borrowed(disk, cpu):
         place = about(disk, cpu)
@@ -313,12 +319,10 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     made_of = {"kernel": {"release": platform.release(), "version": platform.version()},
                "engine_sha256": sources.sha256(BUILD / "dmabuf.so"), "meter_sha256": sources.sha256(BUILD / "meter"),
                "fio": {"version": sources.FIO_VERSION, "sha256": sources.sha256(BUILD / "fio")}}
-    result = {"schema": record.SCHEMA, "id": run.name, "accel": ["hardware"], "plan": dataclasses.asdict(plan),
+    return {"schema": record.SCHEMA, "id": "", "accel": ["hardware"], "plan": dataclasses.asdict(plan),
               "made_of": made_of, "host": place,
               "circumstances": {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                                 "qemu": "no QEMU", "host_cpu": record.host_cpu(), "host_cpus": os.cpu_count(),
                                 "host_kernel": platform.release()},
               "boots": [record.read(each) for each in sorted((run / "boots").glob("*/boot.json"))],
               "speed": bench.speed_rows(run, plan), "cost": cost_rows(run, plan), "operations": bench.operation_rows(run, plan)}
-    record.write(run / "run.json", result)
-    return run, result

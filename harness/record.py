@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import guest, sources
+from . import build, guest, sources
 from .fault import Fault
 from .paths import BUILD, ROOT
 
@@ -91,7 +91,24 @@ def others(paths: Iterable[Path], *kinds: Kind) -> dict[Path, dict[str, Any]]:
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+    """What git says.  One that cannot be asked has not said that nothing changed."""
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise Fault(f"git cannot tell what commit this is, which a record names: {' '.join(done.stderr.split()) or 'it says nothing'}")
+    return done.stdout.strip()
+
+
+def commit_of(name: str) -> str:
+    """The commit that a name stands for; the name itself if it is none."""
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], capture_output=True, text=True)
+    return done.stdout.strip() or name
+
+
+def checkout() -> dict[str, Any]:
+    """Of a tree that is no checkout there is no commit to name."""
+    if not (ROOT / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain"))}
 
 
 def host_cpu() -> str:
@@ -126,9 +143,18 @@ def made_of(kernel: Path) -> dict[str, Any]:
     }
 
 
+def qemu_version() -> str:
+    return build.text(guest.PC.qemu, "--version").splitlines()[0]
+
+
+def measured_by() -> dict[str, str]:
+    """What measures: a run that another QEMU or harness began is not gone on with."""
+    own = sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".sh", ".c"))
+    return {"qemu": qemu_version(), "harness_sha256": build.digest("".join(sources.sha256(path) for path in own)),
+            "verify_sha256": sources.sha256(BUILD / "tests/verify")}
+
+
 def circumstances() -> dict[str, Any]:
     """Where and when; everything that should not matter to the exact figures."""
-    version = subprocess.run([guest.PC.qemu, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain")),
-            "qemu": version, "host_cpu": host_cpu(), "host_cpus": os.cpu_count(), "host_kernel": platform.release()}
+    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **checkout(),
+            "qemu": qemu_version(), "host_cpu": host_cpu(), "host_cpus": os.cpu_count(), "host_kernel": platform.release()}

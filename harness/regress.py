@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from . import cost, mechanisms, profile, progress, record, sources
+from . import cost, mechanisms, profile, progress, record, runs, sources
 from .fault import Fault
 from .modes import MODES
 from .paths import BUILD, HISTORY, ROOT
@@ -183,7 +183,7 @@ def find(base: str) -> Row:
         raise Fault("results/history is empty: `make baseline` makes a record of this commit")
     if not base:
         return known[-1]
-    commit = record.git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") or base
+    commit = record.commit_of(base)
     for each in known:
         if each["commit"] == commit or (re.fullmatch("[0-9a-f]{7,}", base) and each["commit"].startswith(base)):
             return each
@@ -223,8 +223,9 @@ def publish(base: Row, new: Row, found: list[Finding]) -> str:
 
 def run(base: Row, modes: tuple[str, ...], kernel: Path) -> int:
     """0: no regression; 1: some."""
-    new, found = against(base, modes, kernel)
-    print(f"\n{publish(base, new, found)}report: {REPORT.relative_to(ROOT)}")
+    with runs.alone("regress"):
+        new, found = against(base, modes, kernel)
+        print(f"\n{publish(base, new, found)}report: {REPORT.relative_to(ROOT)}")
     return 1 if found else 0
 
 
@@ -238,7 +239,8 @@ def recordable(kernel: Path | None) -> None:
 
 def baseline(kernel: Path) -> Path:
     """The record of this commit, to be committed with the next."""
-    new = take(MODES, kernel)
+    with runs.alone("regress"):
+        new = take(MODES, kernel)
     path = HISTORY / f"{new['commit'][:12]}.json"
     HISTORY.mkdir(parents=True, exist_ok=True)
     record.write(path, new)

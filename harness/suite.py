@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from . import build, guest, host, progress, record, sources
+from . import build, guest, host, progress, record, runs, sources
 from .fault import Fault
 from .modes import IOMMUS, MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
@@ -278,11 +278,12 @@ def cost_gate(kernel: Path) -> Tally:
         progress.say(f"  skipped: {why}")
         return Tally(skipped=1)
     try:
-        new, found = regress.against(base, MODES, kernel)
+        with runs.alone("regress"):
+            new, found = regress.against(base, MODES, kernel)
+            progress.say(regress.publish(base, new, found))
     except Fault as fault:  # data that does not verify is one
         progress.say(f"{fault}")
         return Tally(failed=1)
-    progress.say(regress.publish(base, new, found))
     return Tally(len(new["cells"]) - len({finding.cell for finding in found}), len(found))
 
 
