@@ -130,7 +130,10 @@ def configure(make: list[str], tree: Path, objects: Path, fragment: str) -> None
 
 def kernel_tree(source: sources.Source) -> Path:
     """The base with the series applied; only files that changed are written."""
-    tree = CACHE / "tree" / f"linux-{source.name}"
+    tree = CACHE / "tree" / f"linux-{source.place}"
+    copy_of = tree.with_name(f"{tree.name}.of")
+    if source.of and tree.exists() and not (copy_of.exists() and copy_of.read_text() == source.name):
+        shutil.rmtree(tree)  # it was edited since: objects that are still good are by their time
     if not tree.exists():
         sources.room()
         tree.parent.mkdir(exist_ok=True)
@@ -139,9 +142,10 @@ def kernel_tree(source: sources.Source) -> Path:
         progress.run("copying the kernel tree", ["cp", "-a", "--reflink=auto", str(source.tree), str(partial)],
                      CACHE / "log/copy")
         partial.rename(tree)
+        copy_of.write_text(source.name)
     progress.run("applying the series", [sys.executable, str(SERIES), "apply", "--base", str(source.tree), "--out",
                                          str(tree)], CACHE / "log/apply")
-    return tree
+    return sources.used(tree)
 
 
 def made_from(source: sources.Source, variant: str) -> dict[str, str | None]:
@@ -165,15 +169,17 @@ def kernel(named: str = "", variant: str = "series") -> Path:
         with lock("kernel"):
             if not image.exists():  # nor did the build that we waited for make it
                 make_kernel(source, variant, made, product)
+    sources.used(product)
     return link(chosen.image, image)
 
 
 def make_kernel(source: sources.Source, variant: str, made: dict[str, str | None], product: Path) -> None:
     tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
-    objects = CACHE / "obj" / f"{variant}-{source.name}"
+    objects = CACHE / "obj" / f"{variant}-{source.place}"
     arch = VARIANTS[variant].arch
     make = ["make", "-C", str(tree), f"O={objects}", f"CC=ccache {arch.prefix}gcc", *arch.make]
     configure(make, tree, objects, requested(VARIANTS[variant].fragments))
+    sources.used(objects)
     progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", Path(arch.image).name, "modules"], CACHE / "log/kernel",
                  count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
     product.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian packages that building, booting and plotting need."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 from .fault import Fault
 
@@ -15,6 +18,20 @@ PACKAGES = (
 ARM64 = ("device-tree-compiler", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm")
 
 
+# What of them is used, where packages have other names.
+COMMANDS = ("bc", "bison", "busybox", "ccache", "chrt", "flex", "gcc", "git", "ldd", "make", "perl", "qemu-system-x86_64", "setpriv",
+            "tar", "taskset", "xz")
+MODULES = ("matplotlib", "numpy", "pytest", "scipy")
+HEADERS = ("libaio.h", "libdrm/drm.h", "libelf.h", "liburing.h", "zlib.h")
+
+
+def lacking() -> list[str]:
+    """What this machine, whatever it is, does not have."""
+    headers = [name for name in HEADERS if not any((place / name).exists() for place in (Path("/usr/include"), Path("/usr/local/include")))]
+    return [*(name for name in COMMANDS if not shutil.which(name)), *headers,
+            *(f"python3-{name}" for name in MODULES if importlib.util.find_spec(name) is None)]
+
+
 def missing(packages: tuple[str, ...]) -> list[str]:
     query = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages],
                            capture_output=True, text=True)
@@ -24,6 +41,10 @@ def missing(packages: tuple[str, ...]) -> list[str]:
 
 def install(more: tuple[str, ...] = ()) -> None:
     """Cheap when everything is there; otherwise needs root and a package mirror."""
+    if not shutil.which("dpkg-query"):
+        if lacks := lacking():
+            raise Fault(f"this is no Debian, so install what is missing by its name there: {' '.join(lacks)}")
+        return
     if not (packages := missing(PACKAGES + more)):
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,11 @@ SPACE_NEEDED = 6 << 30
 class Source:
     tree: Path
     name: str  # what identifies the content: a key for whatever is derived from it
+    of: str = ""  # where it came from, if that may change its content: what is built there is built on
+
+    @property
+    def place(self) -> str:
+        return self.of or self.name
 
 
 def base() -> dict[str, str]:
@@ -36,6 +42,12 @@ def base() -> dict[str, str]:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def used(path: Path) -> Path:
+    """What is in use now is not what `make clean-cache` removes."""
+    os.utime(path)
+    return path
 
 
 def room() -> None:
@@ -65,6 +77,8 @@ def extract(archive: Path, name: str) -> Path:
 
 def mirror() -> str:
     """The Debian mirror that this machine already uses."""
+    if not shutil.which("apt-get"):
+        raise Fault("there is no apt-get here: name sources with KERNEL_SRC= and FIO_SRC=")
     targets = subprocess.run(["apt-get", "indextargets", "--format", "$(LABEL) $(SITE)", "Created-By: Packages"],
                              capture_output=True, text=True).stdout.splitlines()
     sites = [line.split()[1] for line in targets if line.startswith("Debian ")]
@@ -159,15 +173,56 @@ def look(named: Path) -> None:
         raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {wanted}")
 
 
+def entries(tree: Path, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Files and links of a tree, in order; what git keeps for itself is not part of it."""
+    with os.scandir(tree / below) as found:
+        for each in sorted(found, key=lambda each: each.name):
+            name = f"{below}{each.name}"
+            if each.is_dir(follow_symlinks=False):
+                if name != ".git":
+                    yield from entries(tree, f"{name}/")
+            elif name != ".git":
+                yield name, each.stat(follow_symlinks=False)
+
+
+def content(tree: Path) -> str:
+    """A key of the bytes in a tree.  They are read again only if a size or a time has changed."""
+    seen, read = hashlib.sha256(), hashlib.sha256()
+    files = list(entries(tree))
+    for name, info in files:
+        seen.update(f"{name}\0{info.st_mode}\0{info.st_size}\0{info.st_mtime_ns}\0{info.st_ctime_ns}\n".encode(errors="surrogateescape"))
+    known = CACHE / "trees" / hashlib.sha256(str(tree).encode()).hexdigest()[:16]
+    if known.exists() and known.read_text().split()[:1] == [seen.hexdigest()]:
+        return known.read_text().split()[1]
+    progress.say(f"reading {tree} ...")
+    for name, info in files:
+        path = tree / name
+        what = os.readlink(path) if path.is_symlink() else sha256(path)
+        read.update(f"{name}\0{info.st_mode & 0o170111}\0{what}\n".encode(errors="surrogateescape"))
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(f"{seen.hexdigest()} {read.hexdigest()[:16]}\n")
+    return read.hexdigest()[:16]
+
+
 def kernel_from_user(named: Path) -> Source:
     look(named)
-    name = hashlib.sha256(str(named.resolve()).encode()).hexdigest()[:16] if named.is_dir() else sha256(named)[:16]
-    tree = named.resolve() if named.is_dir() else extract(named, f"linux-{name}")
-    look(tree)
-    return Source(tree, name)
+    if named.is_dir():
+        tree = named.resolve()
+        return Source(tree, content(tree), hashlib.sha256(str(tree).encode()).hexdigest()[:16])
+    name = sha256(named)[:16]
+    source = Source(extract(named, f"linux-{name}"), name)
+    look(source.tree)
+    return source
 
 
 def kernel(named: str = "") -> Source:
+    source = find_kernel(named)
+    if not source.of:  # ours, in the cache
+        used(source.tree)
+    return source
+
+
+def find_kernel(named: str) -> Source:
     pin = base()
     if named:
         return kernel_from_user(Path(named))
@@ -199,4 +254,4 @@ def fio_release(version: str, suite: str) -> Path:
         if not tarball:
             raise Fault(f"{suite} no longer has fio {version}: name a source tree with FIO_SRC=")
         extract(tarball, target.name)
-    return target
+    return used(target)

@@ -22,6 +22,31 @@ def installed(monkeypatch):
     return calls
 
 
+@pytest.fixture
+def foreign(monkeypatch, tmp_path):
+    """A machine without dpkg, with what the test puts into its PATH."""
+    monkeypatch.setattr(deps.shutil, "which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None)
+    return tmp_path
+
+
+def test_elsewhere_what_is_missing_is_named(foreign):
+    with pytest.raises(Fault, match="this is no Debian.* qemu-system-x86_64 setpriv") as caught:
+        deps.install()
+    assert "\n" not in str(caught.value)
+
+
+def test_elsewhere_nothing_is_installed(foreign, monkeypatch):
+    for name in deps.COMMANDS:
+        (foreign / name).touch()
+    monkeypatch.setattr(deps, "HEADERS", ())
+    monkeypatch.setattr(deps, "MODULES", ("json", "no_such_module"))
+    with pytest.raises(Fault, match=": python3-no_such_module$"):
+        deps.install()
+    monkeypatch.setattr(deps, "MODULES", ("json",))
+    monkeypatch.setattr(deps.subprocess, "run", lambda *_, **__: pytest.fail("ran something"))
+    deps.install()
+
+
 def test_what_is_missing(installed):
     assert deps.missing(deps.PACKAGES) == ["bc", "flex"]
 
