@@ -4,6 +4,7 @@ MAKEFLAGS += --no-print-directory
 .ONESHELL: # CMD may have several lines
 HARNESS = @exec /usr/bin/python3 -m harness
 SOURCES = KERNEL_SRC FIO_SRC
+GUEST = MODE IOMMU FILES DISK MEM SMP TIMEOUT APPEND KERNEL KERNEL_SRC
 bench.takes = BENCH JOBS REGISTRATIONS MODES COLUMNS BASE TARGET DEV DESTRUCTIVE KERNEL $(SOURCES)
 cost.takes = MODES CASES BASE KERNEL $(SOURCES)
 regress.takes = BASE MODES KERNEL $(SOURCES)
@@ -13,7 +14,9 @@ test.takes = $(SOURCES)
 test-debug.takes = BOOTS $(SOURCES)
 test-engine.takes = $(SOURCES)
 fuzz.takes = SECONDS SEED MODE KERNEL $(SOURCES)
-guest-run.takes = CMD MODE IOMMU FILES DISK DISK_WRITE ICOUNT MEM SMP TIMEOUT APPEND QEMU_EXTRA KEEP KERNEL KERNEL_SRC
+guest-run.takes = CMD $(GUEST) DISK_WRITE ICOUNT QEMU_EXTRA KEEP
+shell.takes = $(GUEST)
+clean-cache.takes = DAYS ALL
 plot.takes = RUN
 sources.takes = $(SOURCES)
 kernel.takes = VARIANT KERNEL_SRC
@@ -35,67 +38,83 @@ endif
 given = $(if $(value $(1)),'$(1)=$(subst ','\'',$(value $(1)))')
 VERB = $(HARNESS) make $@ $(foreach name,$($@.takes),$(call given,$(name)))
 
-bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=; TARGET=host DEV= DESTRUCTIVE=1)
+##@ Look: seconds
+
+help: ## this text
+	@awk -f harness/help.awk $(MAKEFILE_LIST)
+
+doctor: ## what this machine lacks, and how long each verb took on it
 	$(VERB)
 
-cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
+list: ## the names that variables can have: jobs, cases, modes, columns, boots
 	$(VERB)
 
-regress: ## fail if this build costs more than a recorded one (BASE=commit or record, MODES= KERNEL=)
+##@ Try: a guest with the feature, whatever it is for
+
+guest-run: ## [0:15] run CMD= in a guest; FILES='a.out=/root/a.out' brings files along
 	$(VERB)
 
-compare: ## how far two records of one build differ, by cell (A= B=: results/history/*.json, or runs); fails beyond 0.2 %
+shell: ## a guest to type into
 	$(VERB)
 
-baseline: ## record this commit in results/history, to be committed
+##@ Measure
+
+bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine's disk (TARGET=host DEV=)
 	$(VERB)
 
-test: ## host tests, series checks, guest tests in every mode, the cost gate, a short bench
+cost: ## [45:00] count the instructions of an I/O, by function
 	$(VERB)
 
-test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT, and on arm64 (BOOTS=); an hour or more
+regress: ## [10:00] fail if this build costs more than a recorded one
 	$(VERB)
 
-fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
+baseline: ## [10:00] record this commit in results/history, to be committed
 	$(VERB)
 
-test-engine: ## the engine on the host beside fio's own, and in guests: every mode, multipath, unpatched
+harmless: ## [20:00] what it costs those who do not use it, against the unpatched base
 	$(VERB)
 
-check-abi: ## build the engine for each fio that Debian has, and run each in each
-	$(VERB)
-
-guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
+compare: ## how far two records of one build differ (A= B=: records, or directories of runs)
 	$(VERB)
 
 plot: ## write tables, figures and report of RUN= again
 	$(VERB)
 
+##@ Test
+
+test: ## [55:00] everything quick: host, series, guests in every mode, the cost gate, a short bench
+	$(VERB)
+
+test-engine: ## [15:00] the engine beside fio's own, and in guests: every mode, multipath, unpatched
+	$(VERB)
+
+test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
+	$(VERB)
+
+test-readme: ## [40:00] the commands of README.md, in a fresh clone
+	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
+
+fuzz: ## [15:00] random operations on the debug kernel
+	$(VERB)
+
+check-abi: ## [5:00] build the engine for each fio that Debian has, and run each in each
+	$(VERB)
+
+##@ Build: what the verbs above need, they build
+
 deps: ## install the Debian packages that are missing
 	$(VERB)
 
-sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
+sources: ## get and unpack kernel and fio
 	$(VERB)
 
-kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan, rt, arm64: bzImage-base, -debug, -kcsan, -rt, Image-arm64)
+kernel: ## [14:00] the patched kernel, build/bzImage; or another VARIANT=
 	$(VERB)
 
-kernel-tree: ## a git worktree of the series to develop in: build/linux
+engine: ## [1:00] fio, the engine and the guest's programs, in build/
 	$(VERB)
 
-kernel-export: ## split its commits back into kernel/series and kernel/overlay
-	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
-
-kernel-check: ## round trip of the series, checkpatch over it
-	$(VERB)
-
-harmless: ## code without the feature, sizes of structures, ordinary I/O: against the unpatched base (MODES=)
-	$(VERB)
-
-engine: ## build fio, the engine and the guest's programs into build/
-	$(VERB)
-
-deb: engine ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of build/fio
+deb: engine ## engine, dmabuf-check and manual pages as packages in build/deb
 	@set -e
 	rm -rf build/deb; mkdir -p build/deb/fio-dmabuf/kernel/overlay
 	cp -r engines packaging/debian build/deb/fio-dmabuf/
@@ -109,11 +128,24 @@ install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTD
 uninstall: ## undo install
 	@$(MAKE) -C engines uninstall
 
-clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
+##@ Change the kernel side
+
+kernel-tree: ## a git worktree of the series to develop in: build/linux
+	$(VERB)
+
+kernel-export: ## split its commits back into kernel/series and kernel/overlay
+	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
+
+kernel-check: ## [1:00] round trip of the series, checkpatch over it
+	$(VERB)
+
+##@ Clean
+
+clean: ## remove build/, and runs that did not finish
 	@rm -rf build
 
-help: ## this text
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+clean-cache: ## remove from ~/.cache/dmabuf-bench what was not used for DAYS=30, or ALL=1
+	$(VERB)
 
-.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help

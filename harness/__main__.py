@@ -5,6 +5,7 @@ import argparse
 import ctypes
 import dataclasses
 import errno
+import os
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, cost, deps, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
+from . import abi, bench, build, cache, claims, columns, cost, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
 from .modes import IOMMUS, MODES, MORE_MODES
 from .paths import BUILD
 
@@ -88,6 +89,42 @@ def guest_run(args: argparse.Namespace) -> int:
     spec = dataclasses.replace(spec, kernel=chosen_kernel(args, "arm64" if iommu.board.programs else "series"))
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
+
+
+def shell(args: argparse.Namespace) -> int:
+    """A guest to type into."""
+    iommu = IOMMUS[args.iommu]
+    spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=guest.SHELL, files=guest.user_files(args.files),
+                      disk=args.disk, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append, iommu=iommu, typing=True)
+    guest.check(spec)
+    kernel = chosen_kernel(args, "arm64" if iommu.board.programs else "series")
+    if not iommu.board.programs:
+        build.engine()
+    with tempfile.TemporaryDirectory(prefix="dmabuf-shell-") as scratch:
+        return guest.boot(dataclasses.replace(spec, kernel=kernel), sys.stdout.buffer, Path(scratch)).status
+
+
+def what_there_is(_: argparse.Namespace) -> int:
+    """Every name that a variable can have, with what it stands for."""
+    for title, names in (
+            ("JOBS= of bench", {job.name: f"{job.block_bytes >> 10} KiB blocks" for job in bench.JOBS.values()}),
+            ("JOBS= of bench, measured as a sweep", {job.name: job.environment for job in bench.SWEEPS.values()}),
+            ("REGISTRATIONS=", {"none": "READ and WRITE on addresses", "user": "fixed buffers of user memory", "dmabuf": "fixed buffers that are dma-bufs"}),
+            ("MODES=, MODE=", {mode.name: " ".join(mode.args) for mode in MODES.values()}),
+            ("MODE= of guest-run, shell and fuzz alone", {mode.name: " ".join(mode.args) for mode in MORE_MODES.values()}),
+            ("IOMMU=", {iommu.name: iommu.text for iommu in IOMMUS.values()}),
+            ("COLUMNS=", {column.name: column.text for column in columns.COLUMNS.values()}),
+            ("CASES= of cost", {case.name: case.arguments for case in cost.CASES.values()}),
+            ("BOOTS= of test-debug", {boot.name: f"kernel {boot.variant}" for boot in suite.DEBUG_BOOTS.values()}),
+            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in build.VARIANTS.items()}),
+            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in regress.shown()})):
+        print(f"{title}\n" + "".join(f"  {name:<30}{text}\n" for name, text in names.items()))
+    return 0
+
+
+def clean_cache(args: argparse.Namespace) -> int:
+    cache.clean(args.days, args.all)
+    return 0
 
 
 def fuzz(args: argparse.Namespace) -> int:
@@ -309,6 +346,11 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=function)
         return added
 
+    verb("doctor", lambda _: doctor.report(), help="what this machine lacks, how long things take; status 1 if something is missing")
+    verb("list", what_there_is, help="jobs, cases, modes, columns and what else has a name")
+    cleaner = verb("clean-cache", clean_cache, help="remove from the cache what has not been used for long")
+    cleaner.add_argument("--days", type=typed.number("days", 0), default=30, help="for how long (default %(default)s)")
+    cleaner.add_argument("--all", action="store_true", help="remove everything")
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
@@ -321,25 +363,29 @@ def parser() -> argparse.ArgumentParser:
         "--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
-    run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
+    machine = Parser(add_help=False)
+    machine.add_argument("--mode", type=typed.one_of("mode", MODES | MORE_MODES), default="strict", metavar="MODE",
+                     help=f"of {' '.join(MODES | MORE_MODES)} (default %(default)s)")
+    machine.add_argument("--iommu", type=typed.one_of("iommu", IOMMUS), default="vtd", metavar="IOMMU",
+                     help=f"what QEMU emulates, of {' '.join(IOMMUS)} (default %(default)s); smmu: a guest of arm64")
+    machine.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
+                     help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
+    machine.add_argument("--disk", default="1G",
+                     help="what DEV is: null, a size (scratch) or an image (default %(default)s)")
+    machine.add_argument("--mem", default="2G", help="memory, in MiB or with a unit (default %(default)s)")
+    machine.add_argument("--smp", type=typed.number("smp", 1), default=2, help="processors (default %(default)s)")
+    machine.add_argument("--append", default="", help="more kernel arguments")
+
+    run = verb("guest-run", guest_run, (which, kernel_source, machine), help="run one command in a guest",
                epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("cmd", metavar="CMD", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
-    run.add_argument("--mode", type=typed.one_of("mode", MODES | MORE_MODES), default="strict", metavar="MODE",
-                     help=f"of {' '.join(MODES | MORE_MODES)} (default %(default)s)")
-    run.add_argument("--iommu", type=typed.one_of("iommu", IOMMUS), default="vtd", metavar="IOMMU",
-                     help=f"what QEMU emulates, of {' '.join(IOMMUS)} (default %(default)s); smmu: a guest of arm64")
-    run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
-                     help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
-    run.add_argument("--disk", default="1G",
-                     help="what DEV is: null, a size (scratch) or an image (default %(default)s)")
     run.add_argument("--disk-write", action="store_true", help="let the guest change the image named by --disk")
     run.add_argument("--icount", action="store_true", help="instruction clock: 2 ns an instruction, one processor")
-    run.add_argument("--mem", default="2G", help="memory, in MiB or with a unit (default %(default)s)")
-    run.add_argument("--smp", type=typed.number("smp", 1), default=2, help="processors (default %(default)s)")
     run.add_argument("--timeout", type=typed.number("timeout", 1, whole=False), default=300, help="seconds (default %(default)s)")
-    run.add_argument("--append", default="", help="more kernel arguments")
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
+
+    verb("shell", shell, (which, kernel_source, machine), help="a guest to type into").add_argument("--timeout", type=typed.number("timeout", 1, whole=False), default=86400, help="seconds (default: a day)")
 
     measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
     measure.add_argument("--bench", type=typed.one_of("bench", ("short", "sweep")), default=None, metavar="short|sweep",
@@ -430,13 +476,19 @@ def main() -> int:
             follow()
         args = parser().parse_args(words)
         named(args)
+        start = time.monotonic()
         status: int = args.verb(args)
+        if status == 0:
+            cache.took(words[0] + (f" {args.bench}" if getattr(args, "bench", None) else ""), time.monotonic() - start)
         return status
     except fault.Fault as error:
         print(f"harness: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # for the interpreter to close
+        return 141
     except FileNotFoundError as error:
         missing = f"there is no {error.filename} here: `make doctor` says what this machine lacks"
         print(f"harness: {missing if '/' not in str(error.filename) else error}", file=sys.stderr)

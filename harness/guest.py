@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
 from .initrd import cpio, with_libraries
 from .modes import IOMMUS, PC, Board, Iommu, Mode
 from .paths import BUILD, CACHE, ROOT
+from .sources import sha256
 from .splat import END, splats
 
 CHANNELS = ("out", "status", "results")
@@ -38,6 +40,13 @@ nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
 /jobs and /tests are there once `make engine` has built them; busybox is the rest.
 IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 
+"""
+
+# A session of its own, whose first terminal is its own: ^C and job control work.
+SHELL = """\
+exec >/dev/hvc0 2>&1
+echo "A guest in IOMMU mode $MODE: DEV=$DEV DEV2=$DEV2 NULLDEV=$NULLDEV; fio, dmabuf-check, /jobs, /tests. exit ends it."
+setsid sh -c "PS1='guest:\\w# ' exec sh -i </dev/hvc0 >/dev/hvc0 2>&1"
 """
 
 
@@ -65,6 +74,7 @@ class Spec:
     iommu: Iommu = IOMMUS["vtd"]
     nulls: int = 1  # disks like NULLDEV: NULLDEV2 and so on
     block: int = 512  # logical block size of the disks
+    typing: bool = False  # our terminal is the guest's /dev/hvc0
 
 
 @dataclass(frozen=True)
@@ -76,19 +86,28 @@ class Outcome:
     results: Path  # what the command left in /results
 
 
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def kvm_verdicts() -> dict[str, bool]:
+    """Of kernels that were tried since this machine booted, by their digest."""
+    path = CACHE / "kvm"
+    words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return {each[1]: each[2] == "works" for each in words if len(each) == 3 and each[0] == boot_id()}
+
+
 @functools.cache
 def kvm_works(kernel: Path) -> bool:
     """Does a kernel come as far as having no root, and reboot?  Nested KVM may be there and refuse or hang.
 
-    Tried once for each boot of this machine, as a guest that hangs takes its 15 s to be found out.
+    Tried once for each kernel and boot of this machine, as a guest that hangs takes its 15 s to be found out.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    verdict = CACHE / "kvm"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    known = verdict.read_text().split() if verdict.exists() else []
-    if known[:1] == [boot_id]:
-        return known[1:] == ["works"]
+    known, key = kvm_verdicts(), sha256(kernel)
+    if key in known:
+        return known[key]
     argv = [PC.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "kvm",
             "-cpu", "host", "-m", "512M", "-kernel", str(kernel), "-append", "panic=-1"]
     try:
@@ -100,7 +119,8 @@ def kvm_works(kernel: Path) -> bool:
     if problem:
         print(f"harness: KVM does not work here, going on without it: {problem.splitlines()[0]}", file=sys.stderr)
     CACHE.mkdir(parents=True, exist_ok=True)
-    verdict.write_text(f"{boot_id} {'fails' if problem else 'works'}\n")
+    lines = [f"{boot_id()} {each} {'works' if works else 'fails'}\n" for each, works in (known | {key: not problem}).items()]
+    (CACHE / "kvm").write_text("".join(lines))
     return not problem
 
 
@@ -163,11 +183,13 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     for name in disks(spec).values():
         argv += blockdev(spec, name, run)
         argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}{block}"]
+    if spec.typing:
+        argv += ["-chardev", "stdio,id=typing,signal=off", "-device", "virtconsole,chardev=typing"]
     return argv + split("QEMU_EXTRA", spec.qemu_extra)
 
 
 def busybox(board: Board) -> Path:
-    return BUILD / board.programs / "busybox" if board.programs else Path("/bin/busybox")
+    return BUILD / board.programs / "busybox" if board.programs else Path(shutil.which("busybox") or "/bin/busybox")
 
 
 def base_files(board: Board) -> dict[str, Path | bytes]:
@@ -277,7 +299,20 @@ def processor() -> Iterator[str]:
 
 
 @contextmanager
-def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[bytes]]:
+def terminal() -> Iterator[None]:
+    """QEMU sets ours to its liking, and may be killed before it sets it back."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def qemu(argv: list[str], run: Path, out_fd: int, typing: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU dies with us, however we die."""
     tcg = "-accel" in argv and argv[argv.index("-accel") + 1].startswith("tcg")
     with processor() as cpu, (run / "stderr").open("wb") as stderr:
@@ -286,8 +321,8 @@ def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[b
         # Which of them goes on when both could decides how many completions an interrupt finds: 12 to 125 of 1 MiB
         # reads, 660 instructions each. As batch jobs neither breaks in on the other, and what an I/O costs repeats.
         pin += ["chrt", "--batch", "0"] if "-icount" in argv else []
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *argv], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,),
+        ours = None if typing else subprocess.DEVNULL
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *argv], stdin=ours, stdout=ours, stderr=stderr, pass_fds=(out_fd,),
                                    start_new_session=True)  # ^C is for us to handle
         try:
             yield process
@@ -321,6 +356,10 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
     if returncode and not console:
         raise Fault(f"QEMU did not start: {' '.join((run / 'stderr').read_text().split())}: "
                     "look at KERNEL=, MEM=, SMP= and QEMU_EXTRA=")
+    if lacks := re.findall(r"harness: this kernel has no (\S+)", console):
+        modules = " and ".join(f"{name}.ko" for name in lacks)
+        raise Fault(f"this kernel has no {' and no '.join(lacks)} driver: build it in, or put {modules} and what they need "
+                    "into modules/ beside KERNEL=")
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
                         f"{', '.join(observed)}: {spec.iommu.lacks.get(spec.mode.name, 'look for IOMMU lines in its log')}")
@@ -342,14 +381,14 @@ def unpack(archive: Path, target: Path) -> None:
 
 def boot(spec: Spec, sink: Sink, keep: Path) -> Outcome:
     """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`."""
-    keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dmabuf-guest-") as directory:
         run = Path(directory)
         prepare(spec, run)
+        keep.mkdir(parents=True, exist_ok=True)
         source, out_fd = os.pipe()
         argv = qemu_argv(spec, run, out_fd)
         try:
-            with qemu(argv, run, out_fd) as process:
+            with terminal() if spec.typing else nullcontext(), qemu(argv, run, out_fd, spec.typing) as process:
                 os.close(out_fd)
                 ended = pump(source, sink, time.monotonic() + spec.timeout)
                 returncode = process.wait() if ended else None

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import __main__ as main
-from harness import typed
+from harness import bench, build, columns, cost, suite, typed
+from harness.modes import IOMMUS, MODES, MORE_MODES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def test_the_command_is_not_touched(command):
 
 def test_variables_become_options():
     words = typed.options(make("guest-run", "CMD=x", "MODE=lazy", "ICOUNT=1", "DISK=512M", "APPEND=a=b c")[4:])
-    assert words == ["guest-run", "--mode=lazy", "--disk=512M", "--icount", "--append=a=b c", "--", "x"]
+    assert words == ["guest-run", "--mode=lazy", "--disk=512M", "--append=a=b c", "--icount", "--", "x"]
     assert "--icount" not in typed.options(make("guest-run", "CMD=x", "ICOUNT=0")[4:])
     assert typed.options(make("bench", "BENCH=short", "MODES=")[4:]) == ["bench", "--bench=short"]
     assert typed.options(["bench", "--jobs", "A=b"]) == ["bench", "--jobs", "A=b"]
@@ -59,8 +60,9 @@ def test_a_variable_that_the_verb_does_not_take_is_refused(words, says):
 def test_every_verb_says_what_it_takes():
     """Each option of the harness that make can give, and no other."""
     text = (ROOT / "Makefile").read_text()
-    sources = re.search(r"^SOURCES = (.*)$", text, re.M)[1]
-    takes = {verb: set(names.replace("$(SOURCES)", sources).split()) for verb, names in re.findall(r"^([a-z-]+)\.takes = (.*)$", text, re.M)}
+    for group in ("SOURCES", "GUEST"):
+        text = text.replace(f"$({group})", re.search(rf"^{group} = (.*)$", text, re.M)[1])
+    takes = {verb: set(names.split()) for verb, names in re.findall(r"^([a-z-]+)\.takes = (.*)$", text, re.M)}
     for verb in re.findall(r"^([a-z-]+):.*##.*\n\t\$\(VERB\)", text, re.M):
         said = harness(verb, "--help").stdout
         known = {name.upper().replace("-", "_") for name in re.findall(r"--([a-z-]+)", said.partition("options:")[2])} - {"HELP", "SHORT", "SWEEP"}
@@ -146,6 +148,41 @@ def test_bad_input_is_one_sentence_and_a_status_of_our_own(words, tmp_path):
 def test_errors_name_what_was_typed(words, says):
     done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True)
     assert says in done.stderr and not re.search(r"--[a-z]", done.stderr)
+
+
+def test_a_program_that_is_missing_is_one_sentence(tmp_path):
+    """On a machine that has make, python and no more; deps believes it has the rest."""
+    script = "import sys; from harness import __main__ as main, deps; deps.install = lambda *_: None; sys.exit(main.main())"
+    done = subprocess.run([sys.executable, "-c", script, "kernel"], cwd=ROOT, capture_output=True, text=True,
+                          env={"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    assert done.returncode == 240 and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    done = subprocess.run([sys.executable, "-m", "harness", "regress", "--base=HEAD~1"], cwd=ROOT, capture_output=True, text=True,
+                          env={"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    assert done.returncode == 240 and done.stderr == "harness: there is no git here: `make doctor` says what this machine lacks\n"
+
+
+def test_make_needs_no_setpriv():
+    assert "setpriv" not in " ".join(make("doctor"))
+
+
+def test_help_shows_every_verb_in_a_group_with_what_it_takes():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    assert len(verbs) > 25 and re.findall(r"^  ([a-z-]+) ", said, re.M) == verbs
+    assert len(re.findall(r"^[A-Z]\w+", said, re.M)) >= 7 and max(map(len, said.splitlines())) <= 160
+    assert re.search(r"^  cost +\d+:\d\d .*\n +MODES= CASES= BASE= KERNEL= KERNEL_SRC= FIO_SRC=$", said, re.M)
+    assert subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout == said
+
+
+def test_list_names_all_that_can_be_named():
+    said = harness("list").stdout
+    names = set(re.findall(r"^  (\S+) ", said, re.M))
+    assert names >= {*bench.JOBS, *bench.SWEEPS, *cost.CASES, *columns.COLUMNS, *MODES, *MORE_MODES, *IOMMUS, *suite.DEBUG_BOOTS, *build.VARIANTS}
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m harness list | head -1", shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout == "JOBS= of bench\n"
 
 
 def test_a_curve_alone_is_a_sweep():
