@@ -289,6 +289,16 @@ def redraw(args: argparse.Namespace) -> int:
 
 
 def regress_run(args: argparse.Namespace) -> int:
+    """What ends without a verdict says why where the verdict would be."""
+    regress.forget()
+    try:
+        return gate(args)
+    except fault.Fault as why:
+        regress.no_verdict(str(why))
+        raise
+
+
+def gate(args: argparse.Namespace) -> int:
     """What it is compared with is known, and comparable, before anything is built."""
     with_functions(args)
     base = regress.find(args.base)

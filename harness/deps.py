@@ -12,7 +12,7 @@ from .fault import Fault
 PACKAGES = (
     "bc", "bison", "btrfs-progs", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dpkg-dev", "flex", "gcc", "git",
     "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-matplotlib", "python3-numpy",
-    "python3-pytest", "python3-scipy", "qemu-system-x86", "sparse", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
+    "python3-pytest", "python3-scipy", "python3-yaml", "qemu-system-x86", "sparse", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )
 # For the guest of another processor, which few need.
 ARM64 = ("device-tree-compiler", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm")

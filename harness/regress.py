@@ -208,6 +208,17 @@ def unlike(base: Row, made_from: Row | None) -> str:
     return f"{base['commit'][:12]} cannot be compared with this build: {why}" if why else ""
 
 
+def forget() -> None:
+    """An earlier verdict is not this one's."""
+    for name in ("regress.txt", "summary.md", "record.json", "report.html", "history.svg", "history.png", "history.csv"):
+        (REPORT / name).unlink(missing_ok=True)
+
+
+def no_verdict(why: str) -> None:
+    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / "summary.md").write_text(f"### no verdict\n\n```\n{why}\n```\n")
+
+
 def publish(base: Row, new: Row, found: list[Finding]) -> str:
     """Report, summary and lists in build/regress; the text."""
     from . import dashboard, plot, report
