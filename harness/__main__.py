@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import abi, bench, build, cache, claims, columns, cost, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
-from .modes import IOMMUS, MODES, MORE_MODES
+from .modes import IOMMUS, MODES, MORE_MODES, Board
 from .paths import BUILD
 
 
@@ -79,6 +79,14 @@ def ready_to_record() -> None:
     record.checkout()
 
 
+def guests_own(args: argparse.Namespace, board: Board) -> Path:
+    """Its kernel; of programs those that there are, but a guest of ours has all."""
+    kernel = chosen_kernel(args, "arm64" if board.programs else "series")
+    if not args.kernel and not board.programs and not (BUILD / "fio").exists():
+        build.engine()
+    return kernel
+
+
 def guest_run(args: argparse.Namespace) -> int:
     iommu = IOMMUS[args.iommu]
     spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=args.cmd,
@@ -86,7 +94,7 @@ def guest_run(args: argparse.Namespace) -> int:
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
                       qemu_extra=args.qemu_extra, iommu=iommu)
     guest.check(spec)
-    spec = dataclasses.replace(spec, kernel=chosen_kernel(args, "arm64" if iommu.board.programs else "series"))
+    spec = dataclasses.replace(spec, kernel=guests_own(args, iommu.board))
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
@@ -97,9 +105,7 @@ def shell(args: argparse.Namespace) -> int:
     spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=guest.SHELL, files=guest.user_files(args.files),
                       disk=args.disk, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append, iommu=iommu, typing=True)
     guest.check(spec)
-    kernel = chosen_kernel(args, "arm64" if iommu.board.programs else "series")
-    if not iommu.board.programs:
-        build.engine()
+    kernel = guests_own(args, iommu.board)
     with tempfile.TemporaryDirectory(prefix="dmabuf-shell-") as scratch:
         return guest.boot(dataclasses.replace(spec, kernel=kernel), sys.stdout.buffer, Path(scratch)).status
 

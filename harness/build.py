@@ -217,6 +217,7 @@ def engine(named: str = "") -> None:
     with lock("engine"):
         tree = sources.fio(named)
         BUILD.mkdir(exist_ok=True)
+        (BUILD / "examples").mkdir(exist_ok=True)
         jobs = f"-j{os.cpu_count()}"
         if not (tree / "fio").exists():
             progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
@@ -227,6 +228,8 @@ def engine(named: str = "") -> None:
                  "the meter": [*warn, "-o", str(BUILD / "meter"), str(ROOT / "harness/guest/meter.c")],
                  "iocost": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "iocost"),
                             str(ROOT / "harness/guest/iocost.c"), "-luring"],
+                 "the example": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "examples/read"),
+                                 str(ROOT / "examples/read.c"), "-luring"],
                  "the engine's tests": ["make", "-C", str(ROOT / "tests/engine"), f"FIO_SRC={tree}", f"O={BUILD}"],
                  "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
                                   str(ROOT / "harness/qemu/profile.c")],

@@ -37,7 +37,7 @@ HELP = """\
 The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDEV
 (64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). It boots with
 nvme_core.multipath=N, as a multipath head cannot take dma-bufs. fio, dmabuf.so,
-/jobs and /tests are there once `make engine` has built them; busybox is the rest.
+/examples, /jobs and /tests are there once `make engine` has built them; busybox is the rest.
 IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 
 """
@@ -45,7 +45,7 @@ IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 # A session of its own, whose first terminal is its own: ^C and job control work.
 SHELL = """\
 exec >/dev/hvc0 2>&1
-echo "A guest in IOMMU mode $MODE: DEV=$DEV DEV2=$DEV2 NULLDEV=$NULLDEV; fio, dmabuf-check, /jobs, /tests. exit ends it."
+echo "A guest in IOMMU mode $MODE: DEV=$DEV DEV2=$DEV2 NULLDEV=$NULLDEV; fio, dmabuf-check, /examples, /jobs, /tests. exit ends it."
 setsid sh -c "PS1='guest:\\w# ' exec sh -i </dev/hvc0 >/dev/hvc0 2>&1"
 """
 
@@ -207,6 +207,7 @@ def fio_files() -> dict[str, Path]:
              "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
              "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
+             "/examples/read": BUILD / "examples/read", "/tests/example.sh": ROOT / "tests/harness/example.sh",
              "/tests/ktap.sh": ROOT / "tests/engine/ktap.sh"}
     return built | {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
 

@@ -102,6 +102,7 @@ BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
+         Boot("example", MODES["strict"], command="sh /tests/example.sh registered; [ $? -le 1 ]"),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 DEVICES = f"-device virtio-gpu-pci {PEERS}"
 
@@ -135,7 +136,7 @@ ENGINE_BOOTS = (
       for mode in MODES.values()),
     Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
+    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ]"),
 )
 CONCURRENT = "register_errors io_errors order slots exporter invalidate fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
