@@ -60,6 +60,20 @@ def test_all_is_all_but_locks(place):
     assert names(place) == {"kernel.lock", "engine.lock"}
 
 
+def test_what_is_mounted_in_it_is_not_touched(place, monkeypatch, capsys):
+    """Removing a root that a test runs in would remove what is bound there."""
+    lines = f"1 2 3:4 / {place}/tree/linux-a/proc rw - proc proc rw\n"
+    monkeypatch.setattr(cache.Path, "read_text", lambda self, **_: lines)
+    assert cache.mounted(place / "tree/linux-a") and not cache.mounted(place / "tree/linux")
+    cache.clean(0, False)
+    assert (place / "tree/linux-a").exists() and not (place / "kernel/old").exists()
+    assert "something is mounted in it" in capsys.readouterr().out
+
+
+def test_what_goes_away_meanwhile_has_no_size(place):
+    assert cache.size(place / "nothing") == 0 and cache.size(place / "kernel/old") > 100000
+
+
 def test_durations_are_kept(place):
     assert cache.times() == {}
     cache.took("bench", 61.04)
