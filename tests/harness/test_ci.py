@@ -68,6 +68,23 @@ def test_the_gate_alone_decides_and_its_kernel_is_kept(place, capfd, name, step,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a checkout of another user takes root")
+def test_our_own_entry_has_a_git_that_answers(place, monkeypatch):
+    """.ci/run in a checkout of another user, with no configuration anywhere."""
+    checkout = place.root / "checkout"
+    place.clone("checkout")
+    (checkout / ".ci").mkdir()
+    (checkout / ".ci/run").write_text((ROOT / ".ci/run").read_text())
+    path = place.root.parent / "bin/make"
+    path.write_text("#!/bin/sh\ngit rev-parse HEAD\n")
+    path.chmod(0o755)
+    environment = {**place.environment, "HOME": str(place.root)}
+    refused = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], env=environment, capture_output=True)
+    assert refused.returncode == 128 and b"safe.directory" in refused.stderr
+    done = subprocess.run(["sh", str(checkout / ".ci/run")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.strip()) == 40, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a checkout of another user takes root")
 @pytest.mark.parametrize("name", FILES)
 def test_without_its_line_git_would_refuse(place, monkeypatch, name):
     """What the test above shows is due to that line."""
