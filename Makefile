@@ -51,7 +51,7 @@ list: ## the names that variables can have: jobs, cases, modes, columns, boots
 
 ##@ Try: a guest with the feature, whatever it is for
 
-guest-run: ## [0:15] run CMD= in a guest; FILES='a.out=/root/a.out' brings files along
+guest-run: ## [0:05] run CMD= in a guest; FILES='a.out=/root/a.out' brings files along
 	$(VERB)
 
 shell: ## a guest to type into
@@ -65,13 +65,13 @@ bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine'
 cost: ## [45:00] count the instructions of an I/O, by function
 	$(VERB)
 
-regress: ## [10:00] fail if this build costs more than a recorded one
+regress: ## [2:00] fail if this build costs more than a recorded one
 	$(VERB)
 
-baseline: ## [10:00] record this commit in results/history, to be committed
+baseline: ## [2:00] record this commit in results/history, to be committed
 	$(VERB)
 
-harmless: ## [20:00] what it costs those who do not use it, against the unpatched base
+harmless: ## what it costs those who do not use it, against the unpatched base
 	$(VERB)
 
 compare: ## how far two records of one build differ (A= B=: records, or directories of runs)
@@ -85,22 +85,22 @@ plot: ## write tables, figures and report of RUN= again
 test: ## [55:00] everything quick: host, series, guests in every mode, the cost gate, a short bench
 	$(VERB)
 
-test-engine: ## [15:00] the engine beside fio's own, and in guests: every mode, multipath, unpatched
+test-engine: ## the engine beside fio's own, and in guests: every mode, multipath, unpatched
 	$(VERB)
 
 test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
 	$(VERB)
 
-test-readme: ## [40:00] the commands of README.md, in a fresh clone
+test-readme: ## [5:00] the commands of README.md, in a fresh clone
 	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
 
 test-ci: ## [30:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
 	@exec /usr/bin/python3 tests/harness/ci.py
 
-fuzz: ## [15:00] random operations on the debug kernel
+fuzz: ## [12:00] random operations on the debug kernel
 	$(VERB)
 
-check-abi: ## [5:00] build the engine for each fio that Debian has, and run each in each
+check-abi: ## build the engine for each fio that Debian has, and run each in each
 	$(VERB)
 
 ##@ Build: what the verbs above need, they build
@@ -114,7 +114,7 @@ sources: ## get and unpack kernel and fio
 kernel: ## [14:00] the patched kernel, build/bzImage; or another VARIANT=
 	$(VERB)
 
-engine: ## [1:00] fio, the engine and the guest's programs, in build/
+engine: ## [0:15] fio, the engine and the guest's programs, in build/
 	$(VERB)
 
 deb: engine ## engine, dmabuf-check and manual pages as packages in build/deb
@@ -139,7 +139,7 @@ kernel-tree: ## a git worktree of the series to develop in: build/linux
 kernel-export: ## split its commits back into kernel/series and kernel/overlay
 	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
 
-kernel-check: ## [1:00] round trip of the series, checkpatch over it
+kernel-check: ## [0:10] round trip of the series, checkpatch over it
 	$(VERB)
 
 ##@ Clean

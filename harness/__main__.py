@@ -115,7 +115,8 @@ def what_there_is(_: argparse.Namespace) -> int:
     for title, names in (
             ("JOBS= of bench", {job.name: f"{job.block_bytes >> 10} KiB blocks" for job in bench.JOBS.values()}),
             ("JOBS= of bench, measured as a sweep", {job.name: job.environment for job in bench.SWEEPS.values()}),
-            ("REGISTRATIONS=", {"none": "READ and WRITE on addresses", "user": "fixed buffers of user memory", "dmabuf": "fixed buffers that are dma-bufs"}),
+            ("REGISTRATIONS=", {"none": "READ and WRITE on addresses", "user": "fixed buffers of user memory",
+                               "dmabuf": "fixed buffers that are dma-bufs"}),
             ("MODES=, MODE=", {mode.name: " ".join(mode.args) for mode in MODES.values()}),
             ("MODE= of guest-run, shell and fuzz alone", {mode.name: " ".join(mode.args) for mode in MORE_MODES.values()}),
             ("IOMMU=", {iommu.name: iommu.text for iommu in IOMMUS.values()}),
@@ -370,7 +371,8 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", type=typed.one_of("variant", build.VARIANTS), default="series", metavar="NAME", help=f"of {' '.join(build.VARIANTS)}; default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan, bzImage-rt, Image-arm64")
+        "--variant", type=typed.one_of("variant", build.VARIANTS), default="series", metavar="NAME",
+        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in build.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
@@ -401,7 +403,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
 
-    verb("shell", shell, (which, kernel_source, machine), help="a guest to type into").add_argument("--timeout", type=typed.number("timeout", 1, whole=False), default=86400, help="seconds (default: a day)")
+    verb("shell", shell, (which, kernel_source, machine), help="a guest to type into").add_argument(
+        "--timeout", type=typed.number("timeout", 1, whole=False), default=86400, help="seconds (default: a day)")
 
     measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
     measure.add_argument("--bench", type=typed.one_of("bench", ("short", "sweep")), default=None, metavar="short|sweep",
@@ -425,7 +428,8 @@ def parser() -> argparse.ArgumentParser:
 
     costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
     costs.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
-    costs.add_argument("--cases", type=typed.some_of("cases", cost.CASES), default="", metavar="'CASE ...'", help="of those in harness/cost.py (default: all)")
+    costs.add_argument("--cases", type=typed.some_of("cases", cost.CASES), default="", metavar="'CASE ...'",
+                       help="of those in harness/cost.py (default: all)")
     costs.add_argument("--base", default="", metavar="BZIMAGE",
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 

@@ -38,9 +38,9 @@ def system() -> Found:
     found = re.search(r'^PRETTY_NAME="?([^"\n]+)', Path("/etc/os-release").read_text(), re.M) if Path("/etc/os-release").exists() else None
     name, machine = found[1] if found else "an unknown system", platform.machine()
     if machine != "x86_64":
-        return Found("system", False, f"{name} on {machine}: guests and programs are built for x86-64, so use such a machine")
+        return Found("system", False, f"{name} on {machine}: guests and programs are built for x86-64")
     if not shutil.which("dpkg-query"):
-        return Found("system", None, f"{name}: made for Debian 12; elsewhere packages are yours to install, and sources to name (KERNEL_SRC=, FIO_SRC=)")
+        return Found("system", None, f"{name}, not Debian: packages are yours to install, sources to name (KERNEL_SRC=, FIO_SRC=)")
     return Found("system", True, f"{name}, {machine}")
 
 
@@ -56,9 +56,9 @@ def packages() -> Found:
 def memory() -> Found:
     free = available_memory()
     if free < GUEST_MEMORY:
-        return Found("memory", False, f"{free >> 20} MiB available, a guest of bench and test has {GUEST_MEMORY >> 20}: end something, or use a larger machine")
+        return Found("memory", False, f"{free >> 20} MiB available, a guest of bench has {GUEST_MEMORY >> 20}: end something")
     if free < COST_MEMORY:
-        return Found("memory", None, f"{free >> 20} MiB available: enough but for the cases of `make cost` with 2 MiB pages, whose guest has {COST_MEMORY >> 20}")
+        return Found("memory", None, f"{free >> 20} MiB available: not enough for `make cost` with 2 MiB pages, whose guest has {COST_MEMORY >> 20}")
     return Found("memory", True, f"{free >> 20} MiB available")
 
 
@@ -80,15 +80,18 @@ def disks() -> Iterator[Found]:
                     f"{place}: {free >> 20} MiB free of {needs >> 20} needed: make room, or {remedy}")
 
 
+EMULATED = ": QEMU interprets, and IOPS are those of an emulated machine. Counts are the same"
+
+
 def kvm() -> Found:
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         verdicts = guest.kvm_verdicts()
         if verdicts and not any(verdicts.values()):
-            return Found("KVM", None, "/dev/kvm is there, but no guest has run on it: QEMU interprets, and IOPS are those of an emulated machine. Counts are the same")
+            return Found("KVM", None, f"/dev/kvm is there, but no guest has run on it{EMULATED}")
         return Found("KVM", True, "a guest has run on it" if verdicts else "/dev/kvm is there; whether a guest runs on it is tried with the first one")
     there = Path("/dev/kvm").exists()
     return Found("KVM", None, ("/dev/kvm is not yours to open" if there else "there is no /dev/kvm")
-                 + ": QEMU interprets, and IOPS are those of an emulated machine. Counts are the same")
+                 + EMULATED)
 
 
 def busy() -> Found:
