@@ -487,9 +487,15 @@ def stop(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def main() -> int:
+def catch() -> None:
+    """Whatever ends us, what we began is undone; but under nohup a terminal may go."""
     for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, stop)
+        if signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, stop)
+
+
+def main() -> int:
+    catch()
     try:
         words = typed.options(sys.argv[1:])
         if typed.at_make:

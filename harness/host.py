@@ -9,7 +9,6 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -192,7 +191,6 @@ def borrowed(disk: Disk, cpu: int) -> Iterator[None]:
     """Whatever happens in between, mode, driver and governor end as they were."""
     governor, mode = SYS / f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", disk.type()
     was = text(governor)
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     progress.say(f"host: IOMMU group {disk.group.name} of {disk.function.name} is {mode}, governor {was or 'none'}; both will be again")
     try:
         if was:

@@ -18,7 +18,7 @@ def options(words: list[str]) -> list[str]:
         return words
     pairs = [word.partition("=")[::2] for word in words[2:]]
     places = [value for name, value in pairs if name in PLACES]
-    return [words[1], *(option for name, value in pairs if name not in PLACES for option in one(name, value)),
+    return [*words[1:2], *(option for name, value in pairs if name not in PLACES for option in one(name, value)),
             *(["--", *places] if places else [])]
 
 

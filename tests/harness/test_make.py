@@ -126,6 +126,8 @@ def harness(*words, **environment):
     ("test-engine", "--fio-src=/nonexistent"),
     ("plot", "/nonexistent"),
     ("nonsense",),
+    ("make",),
+    (),
 ))
 def test_bad_input_is_one_sentence_and_a_status_of_our_own(words, tmp_path):
     """And nothing is got, built or installed before it."""
@@ -196,6 +198,15 @@ def test_every_verb_explains_itself():
     assert len(verbs) >= 9
     for verb in verbs:
         assert harness(verb, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("ignored, status", ((False, 129), (True, 0)))
+def test_a_terminal_that_goes_away_ends_it_unless_told_otherwise(ignored, status):
+    """nohup make bench goes on."""
+    code = ("import os, signal, sys, time; from harness import __main__ as main\n"
+            f"{'signal.signal(signal.SIGHUP, signal.SIG_IGN)' if ignored else ''}\n"
+            "main.catch(); os.kill(os.getpid(), signal.SIGHUP); time.sleep(0.1)")
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == status
 
 
 def test_nothing_outlives_make(tmp_path):
