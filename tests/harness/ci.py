@@ -162,37 +162,49 @@ def debootstrap(root):
             shutil.copytree(place, root / place[1:], dirs_exist_ok=True)
 
 
+def filled(store, names):
+    """As of a service that has built this before: what this machine's cache has."""
+    here = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmabuf-bench"
+    prefixes = {"github": "var-cache-ci", "gitlab": f"{CHECKOUT['gitlab'][1:].replace('/', '-')}-.cache"}
+    for name in names:
+        (store / name).mkdir(parents=True)
+        for part in ("kernel", "src"):
+            if (here / part).exists():
+                subprocess.run(["cp", "-a", "--reflink=auto", str(here / part), str(store / name / f"{prefixes[name]}-dmabuf-bench-{part}")], check=True)
+
+
+def run_in(root, store, names):
+    """1 if a step fails."""
+    mounts = []
+    try:
+        for kind, name in (("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "dev/shm")):
+            (root / name).mkdir(exist_ok=True)
+            subprocess.run(["mount", "-t", kind, kind, str(root / name)], check=True)
+            mounts.append(root / name)
+        place = Place(root, store, ("chroot", str(root)), {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+        bad = 0
+        for name in names:
+            ran, summary = globals()[name](place, (ROOT / f"docs/ci/{name}.yml").read_text())
+            print(f"== {name}\n{summary}" + "\n".join(f"status {status}: {step}" for step, status in ran), flush=True)
+            bad |= any(status for _, status in ran)
+        return int(bad)
+    finally:
+        for mount in reversed(mounts):
+            subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
 def main():
     """In a mount namespace of its own: what is mounted here ends with it."""
     if "--inside" not in sys.argv:
         os.execvp("unshare", ["unshare", "-m", sys.executable, *sys.argv, "--inside"])
-    chosen = [name for name in ("github", "gitlab") if name in sys.argv] or ["github", "gitlab"]
-    bad = 0
-    with tempfile.TemporaryDirectory(prefix="ci-root-", ignore_cleanup_errors=True) as scratch:
-        root, store = Path(scratch) / "root", Path(scratch) / "store"
-        debootstrap(root)
-        mounts = []
-        try:
-            for kind, name in (("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "dev/shm")):
-                (root / name).mkdir(exist_ok=True)
-                subprocess.run(["mount", "-t", kind, kind, str(root / name)], check=True)
-                mounts.append(root / name)
-            place = Place(root, store, ("chroot", str(root)), {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
-            here = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmabuf-bench"
-            for name, prefix in (("github", "var-cache-ci"), ("gitlab", f"{CHECKOUT['gitlab'][1:].replace('/', '-')}-.cache")):
-                for part in ("kernel", "src"):  # a service that has built this before
-                    target = store / name / f"{prefix}-dmabuf-bench-{part}"
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    if (here / part).exists():
-                        subprocess.run(["cp", "-a", "--reflink=auto", str(here / part), str(target)], check=True)
-            for name in chosen:
-                ran, summary = globals()[name](place, (ROOT / f"docs/ci/{name}.yml").read_text())
-                print(f"== {name}\n{summary}" + "\n".join(f"status {status}: {step}" for step, status in ran), flush=True)
-                bad += any(status for _, status in ran)
-        finally:
-            for mount in reversed(mounts):
-                subprocess.run(["umount", "-l", str(mount)])
-    return 1 if bad else 0
+    names = [name for name in CHECKOUT if name in sys.argv] or list(CHECKOUT)
+    scratch = Path(tempfile.mkdtemp(prefix="ci-root-"))
+    try:
+        debootstrap(scratch / "root")
+        filled(scratch / "store", names)
+        return run_in(scratch / "root", scratch / "store", names)
+    finally:
+        subprocess.run(["rm", "-rf", "--one-file-system", str(scratch)])  # not what could still be mounted there
 
 
 if __name__ == "__main__":
