@@ -62,7 +62,7 @@ shell: ## a guest to type into
 bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine's disk (TARGET=host DEV=)
 	$(VERB)
 
-cost: ## [45:00] count the instructions of an I/O, by function
+cost: ## count the instructions of an I/O, by function
 	$(VERB)
 
 regress: ## [2:00] fail if this build costs more than a recorded one
@@ -94,7 +94,7 @@ test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KC
 test-readme: ## [5:00] the commands of README.md, in a fresh clone
 	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
 
-test-ci: ## [30:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
+test-ci: ## [40:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
 	@exec /usr/bin/python3 tests/harness/ci.py
 
 fuzz: ## [12:00] random operations on the debug kernel
