@@ -2,100 +2,156 @@
 # Verbs only; the work is in harness/.  `make help` lists them.
 MAKEFLAGS += --no-print-directory
 .ONESHELL: # CMD may have several lines
-# The harness dies with make, and QEMU with the harness.
-HARNESS = @exec setpriv --pdeathsig TERM /usr/bin/python3 -m harness
-# NAME=value of the command line, its $ left alone, as --option=value.
-quote = '$(subst ','\'',$(value $(1)))'
-option = $(if $(value $(1)),--$(2)=$(call quote,$(1)))
-flag = $(if $(filter-out 0,$($(1))),--$(2))
-KERNEL_FROM = $(call option,KERNEL_SRC,kernel-src)
-FIO_FROM = $(call option,FIO_SRC,fio-src)
-IMAGE = $(call option,KERNEL,kernel) $(KERNEL_FROM)
+HARNESS = @exec /usr/bin/python3 -m harness
+SOURCES = KERNEL_SRC FIO_SRC
+GUEST = MODE IOMMU FILES DISK MEM SMP TIMEOUT APPEND KERNEL KERNEL_SRC
+bench.takes = BENCH JOBS REGISTRATIONS MODES COLUMNS BASE TARGET DEV DESTRUCTIVE KERNEL $(SOURCES)
+cost.takes = MODES CASES BASE KERNEL $(SOURCES)
+regress.takes = BASE MODES KERNEL $(SOURCES)
+compare.takes = A B
+baseline.takes = KERNEL $(SOURCES)
+test.takes = $(SOURCES)
+test-debug.takes = BOOTS $(SOURCES)
+test-engine.takes = $(SOURCES)
+test-gpu.takes = DEV DEV2 FIO_SRC
+test-debian.takes = SUITE STEPS KERNEL KERNEL_SRC
+fuzz.takes = SECONDS SEED MODE KERNEL $(SOURCES)
+guest-run.takes = CMD $(GUEST) DISK_WRITE ICOUNT QEMU_EXTRA KEEP
+shell.takes = $(GUEST)
+clean-cache.takes = DAYS ALL
+plot.takes = RUN
+sources.takes = $(SOURCES)
+kernel.takes = VARIANT KERNEL_SRC
+kernel-tree.takes = KERNEL_SRC
+kernel-check.takes = KERNEL_SRC
+harmless.takes = MODES $(SOURCES)
+engine.takes = FIO_SRC
+deb.takes = FIO_SRC
+install.takes = PREFIX DESTDIR FIO_SRC
+uninstall.takes = PREFIX DESTDIR
 
-bench: ## compare registrations in every IOMMU mode (BENCH=short, sweep JOBS= REGISTRATIONS= MODES= COLUMNS= KERNEL= BASE=; TARGET=host DEV= DESTRUCTIVE=1)
-	$(HARNESS) bench $(if $(filter short sweep,$(BENCH)),--$(BENCH)) $(call option,JOBS,jobs) $(call option,MODES,modes) \
-	  $(call option,REGISTRATIONS,registrations) $(call option,COLUMNS,columns) $(call option,BASE,base) \
-	  $(call option,TARGET,target) $(call option,DEV,dev) $(call flag,DESTRUCTIVE,destructive) $(IMAGE) $(FIO_FROM)
+# What was typed and no verb of this command takes is refused before anything is done.
+typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+taken := $(foreach verb,$(MAKECMDGOALS),$($(verb).takes))
+ifneq ($(filter-out $(taken),$(typed)),)
+$(error make $(or $(MAKECMDGOALS),help) takes no $(addsuffix =,$(filter-out $(taken),$(typed))): $(if $(taken),it takes $(addsuffix =,$(sort $(taken))),it takes no variables))
+endif
+# Each variable of a verb that has a value, its $ left alone, as the word 'NAME=value'.
+given = $(if $(value $(1)),'$(1)=$(subst ','\'',$(value $(1)))')
+VERB = $(HARNESS) make $@ $(foreach name,$($@.takes),$(call given,$(name)))
 
-cost: ## count the instructions of an I/O, by function (MODES= CASES= KERNEL= BASE=)
-	$(HARNESS) cost $(call option,MODES,modes) $(call option,CASES,cases) $(call option,BASE,base) $(IMAGE) $(FIO_FROM)
+##@ Look: seconds
 
-regress: ## fail if this build costs more than a recorded one (BASE=commit or record, MODES= KERNEL=)
-	$(HARNESS) regress $(call option,BASE,base) $(call option,MODES,modes) $(IMAGE) $(FIO_FROM)
+help: ## this text
+	@awk -f harness/help.awk $(MAKEFILE_LIST)
 
-compare: ## how far two records of one build differ, by cell (A= B=: results/history/*.json, or runs); fails beyond 0.2 %
-	$(HARNESS) compare $(call quote,A) $(call quote,B)
+doctor: ## what this machine lacks, and how long each verb took on it
+	$(VERB)
 
-baseline: ## record this commit in results/history, to be committed
-	$(HARNESS) baseline $(IMAGE) $(FIO_FROM)
+list: ## the names that variables can have: jobs, cases, modes, columns, boots
+	$(VERB)
 
-test: ## host tests, series checks, guest tests in every mode, the cost gate, a short bench
-	$(HARNESS) test $(KERNEL_FROM) $(FIO_FROM)
+##@ Try: a guest with the feature, whatever it is for
 
-test-debug: ## guest tests on kernels that check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT, and on arm64 (BOOTS=); an hour or more
-	$(HARNESS) test-debug $(KERNEL_FROM) $(FIO_FROM) $(call option,BOOTS,boots)
+guest-run: ## [0:05] run CMD= in a guest; FILES='a.out=/root/a.out' brings files along
+	$(VERB)
 
-fuzz: ## random operations on the debug kernel (SECONDS=600 SEED= MODE= KERNEL=)
-	$(HARNESS) fuzz $(call option,SECONDS,seconds) $(call option,SEED,seed) $(call option,MODE,mode) $(IMAGE) $(FIO_FROM)
+shell: ## a guest to type into
+	$(VERB)
 
-test-engine: ## the engine on the host beside fio's own, and in guests: every mode, multipath, unpatched
-	$(HARNESS) test-engine $(KERNEL_FROM) $(FIO_FROM)
+##@ Measure
 
-check-abi: ## build the engine for each fio that Debian has, and run each in each
-	$(HARNESS) check-abi
+bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine's disk (TARGET=host DEV=)
+	$(VERB)
 
-guest-run: ## run CMD= in a guest (MODE= IOMMU= FILES= DISK= DISK_WRITE=1 ICOUNT=1 MEM= SMP= TIMEOUT= KERNEL= APPEND= QEMU_EXTRA= KEEP=)
-	$(HARNESS) guest-run $(call option,MODE,mode) $(call option,IOMMU,iommu) $(call option,FILES,files) $(IMAGE) $(call option,DISK,disk) \
-	  $(call flag,DISK_WRITE,disk-write) $(call flag,ICOUNT,icount) $(call option,MEM,mem) $(call option,SMP,smp) \
-	  $(call option,TIMEOUT,timeout) $(call option,APPEND,append) $(call option,QEMU_EXTRA,qemu-extra) \
-	  $(call option,KEEP,keep) -- $(call quote,CMD)
+cost: ## count the instructions of an I/O, by function
+	$(VERB)
+
+regress: ## [2:00] fail if this build costs more than a recorded one
+	$(VERB)
+
+baseline: ## [2:00] record this commit in results/history, to be committed
+	$(VERB)
+
+harmless: ## what it costs those who do not use it, against the unpatched base
+	$(VERB)
+
+compare: ## how far two records of one build differ (A= B=: records, or directories of runs)
+	$(VERB)
 
 plot: ## write tables, figures and report of RUN= again
-	$(HARNESS) plot $(call quote,RUN)
+	$(VERB)
+
+##@ Test
+
+test: ## [55:00] everything quick: host, series, guests in every mode, the cost gate, a short bench
+	$(VERB)
+
+test-engine: ## the engine beside fio's own, and in guests: every mode, multipath, unpatched
+	$(VERB)
+
+test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
+	$(VERB)
+
+test-readme: ## [5:00] the commands of README.md, in a fresh clone
+	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
+
+test-ci: ## [40:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
+	@exec /usr/bin/python3 tests/harness/ci.py
+
+fuzz: ## [12:00] random operations on the debug kernel
+	$(VERB)
+
+test-gpu: engine ## memory of this machine's GPUs, on any kernel; DEV= DEV2=: scratch disks, for data on a kernel with the feature
+	@exec env $(foreach name,DEV DEV2,$(call given,$(name))) sh tests/gpu/run.sh
+
+test-debian: ## what is typed on another release (SUITE=bookworm, trixie, sid), in a root of its own (as root)
+	$(VERB)
+
+check-abi: ## build the engine for each fio that Debian has, and run each in each
+	$(VERB)
+
+##@ Build: what the verbs above need, they build
 
 deps: ## install the Debian packages that are missing
-	$(HARNESS) deps
+	$(VERB)
 
-sources: ## get and unpack kernel and fio (KERNEL_SRC= FIO_SRC= name others)
-	$(HARNESS) sources $(KERNEL_FROM) $(FIO_FROM)
+sources: ## get and unpack kernel and fio
+	$(VERB)
 
-kernel: ## build the patched kernel, build/bzImage (VARIANT=unpatched, debug, kcsan, rt, arm64: bzImage-base, -debug, -kcsan, -rt, Image-arm64)
-	$(HARNESS) kernel $(KERNEL_FROM) $(call option,VARIANT,variant)
+kernel: ## [14:00] the patched kernel, build/bzImage; or another VARIANT=
+	$(VERB)
 
-kernel-tree: ## a git worktree of the series to develop in: build/linux
-	$(HARNESS) kernel-tree $(KERNEL_FROM)
+engine: ## [0:15] fio, the engine and the guest's programs, in build/
+	$(VERB)
 
-kernel-export: ## split its commits back into kernel/series and kernel/overlay
-	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
-
-kernel-check: ## round trip of the series, checkpatch over it
-	$(HARNESS) kernel-check $(KERNEL_FROM)
-
-harmless: ## code without the feature, sizes of structures, ordinary I/O: against the unpatched base (MODES=)
-	$(HARNESS) harmless $(KERNEL_FROM) $(FIO_FROM) $(call option,MODES,modes)
-
-engine: ## build fio, the engine and the guest's programs into build/
-	$(HARNESS) engine $(FIO_FROM)
-
-deb: engine ## build/deb/*.deb: engine, dmabuf-check and manual pages, for the fio of build/fio
-	@set -e
-	rm -rf build/deb; mkdir -p build/deb/fio-dmabuf/kernel/overlay
-	cp -r engines packaging/debian build/deb/fio-dmabuf/
-	cp -r kernel/overlay/include build/deb/fio-dmabuf/kernel/overlay/
-	cd build/deb/fio-dmabuf
-	FIO_SRC=$$(dirname $$(readlink -f ../../fio)) dpkg-buildpackage -b -us -uc -tc
+deb: ## engine, dmabuf-check and manual pages for the fio of this Debian: build/deb/*.deb
+	$(VERB)
 
 install: engine ## put the engine where fio finds it as dmabuf.so (PREFIX= DESTDIR=)
-	@$(MAKE) -C engines install O=$(CURDIR)/build FIO_SRC=$$(dirname $$(readlink -f build/fio))
+	@$(MAKE) -C engines install O=../build FIO_SRC="$$(dirname "$$(readlink -f build/fio)")"
 
 uninstall: ## undo install
 	@$(MAKE) -C engines uninstall
 
-clean: ## remove build/; the cache stays in ~/.cache/dmabuf-bench
+##@ Change the kernel side
+
+kernel-tree: ## a git worktree of the series to develop in: build/linux
+	$(VERB)
+
+kernel-export: ## split its commits back into kernel/series and kernel/overlay
+	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
+
+kernel-check: ## [0:10] round trip of the series, checkpatch over it
+	$(VERB)
+
+##@ Clean
+
+clean: ## remove build/, and runs that did not finish
 	@rm -rf build
 
-help: ## this text
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+clean-cache: ## remove from ~/.cache/dmabuf-bench what was not used for DAYS=30, or ALL=1
+	$(VERB)
 
-.PHONY: bench cost regress compare baseline fuzz test test-debug test-engine check-abi guest-run plot deps sources kernel kernel-tree kernel-export kernel-check harmless engine deb install uninstall clean help
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help

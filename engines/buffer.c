@@ -11,6 +11,7 @@
 #include <linux/dma-buf.h>
 
 #include "buffer.h"
+#include "memory.h"
 
 static size_t round_up(size_t n, size_t unit)
 {
@@ -48,14 +49,20 @@ static void buffer_free(struct buffer *b)
 {
 	if (b->dmabuf >= 0)
 		close(b->dmabuf);
+	if (b->source && b->source->free)
+		b->source->free(b);
 	if (b->memory >= 0)
 		close(b->memory);
+	if (b->claim >= 0)
+		close(b->claim);
 }
 
 void buffers_put(struct buffers *bs)
 {
 	for (unsigned int i = 0; i < bs->nr; i++)
 		buffer_free(&bs->v[i]);
+	if (bs->device)
+		bs->source->close(bs->device);
 	free(bs->v);
 	if (bs->reserved)
 		munmap(bs->reserved, bs->reserved_size);
@@ -66,25 +73,29 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		const struct source_args *args, size_t unit,
 		size_t size, size_t part, struct error *e)
 {
-	size_t max = source->max_size(), page = args->page, step;
+	bool look = source->host && (args->page == SMALL_PAGE || args->thp);	/* huge pages have been set aside */
+	size_t max = args->exported ? source->max_size() : SIZE_MAX, page = args->page, step;
 	int ret;
 
 	memset(bs, 0, sizeof(*bs));
 	bs->source = source;
 	bs->page = page;
 	size = round_up(size, page);
-	if (!part || part > max)
-		part = max;
 	bs->part = size;
-	if (size > part) {
+	if (size > (part && part < max ? part : max)) {
 		step = lcm(unit, page);
-		bs->part = (part < step ? step : part) / step * step;
-		if (bs->part > max)
+		if (part && part < step)
+			return error_set(e, EINVAL, "dmabuf_size=%zu cannot hold a block: those of %zu bytes and pages of %zu fit together every %zu bytes",
+					 part, unit, page, step);
+		bs->part = (part && part < max ? part : max) / step * step;
+		if (!bs->part)
 			return error_set(e, EINVAL, "blocks of %zu bytes and pages of %zu only fit together every %zu bytes, more than one %s may have (%zu): choose a block size that divides into pages",
 					 unit, page, step, source->name, max);
 	}
 
-	ret = reserve(bs, size, e);
+	ret = look ? memory_check(size, e) : 0;
+	if (!ret)
+		ret = reserve(bs, size, e);
 	if (ret)
 		goto err_put;
 	bs->v = calloc((size + bs->part - 1) / bs->part, sizeof(*bs->v));
@@ -92,14 +103,25 @@ int buffers_get(struct buffers *bs, const struct source_ops *source,
 		ret = error_set(e, ENOMEM, "no memory for the table of buffers");
 		goto err_put;
 	}
+	if (source->open) {
+		ret = source->open(&bs->device, args, e);
+		if (ret)
+			goto err_put;
+	}
 	for (size_t at = 0; at < size; at += bs->part) {
 		struct buffer *b = &bs->v[bs->nr++];
 
+		b->source = source;
+		b->device = bs->device;
 		b->addr = (char *)bs->addr + at;
 		b->size = size - at < bs->part ? size - at : bs->part;
 		b->memory = -1;
 		b->dmabuf = -1;
-		ret = source->alloc(b, args, e);
+		b->claim = -1;
+		if (look && at / MEMORY_STEP != (at + b->size) / MEMORY_STEP)
+			ret = memory_check(b->size, e);
+		if (!ret)
+			ret = source->alloc(b, args, e);
 		if (ret)
 			goto err_put;
 	}
@@ -173,12 +195,58 @@ const char *buffer_place(const struct buffer *b)
 		{ "vkms", "system" },
 		{ "virtio_gpu", "system" },
 		{ "vfio_pci_core", "peer-to-peer" },
+		{ "nv_dmabuf", "peer-to-peer" },
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
 		if (!strcmp(b->exporter, places[i].exporter))
 			return places[i].place;
 	return "unknown";
+}
+
+/* Whether @file has a line that begins with @key and has all of @words in it. */
+static bool line_has(const char *file, const char *key, const char *const *words)
+{
+	FILE *f = fopen(file, "re");
+	size_t size = 0;
+	char *line = NULL;
+	bool has = false;
+
+	while (f && !has && getline(&line, &size, f) > 0) {
+		has = !strncmp(line, key, strlen(key));
+		for (const char *const *word = words; has && *word; word++)
+			has = strstr(line, *word);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return has;
+}
+
+/*
+ * On a PC every device snoops the caches. What is left is memory that devices
+ * reach through bounce buffers: by choice, or in a guest whose memory is encrypted.
+ */
+static bool devices_see_what_the_cpu_does(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return !line_has("/proc/cmdline", "", (const char *const []){ "swiotlb=", "force", NULL }) &&
+	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " tdx_guest", NULL }) &&
+	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " hypervisor", " sev", NULL });
+#else
+	return false;
+#endif
+}
+
+bool buffer_needs_no_brackets(const struct buffer *b)
+{
+	/* whose brackets do nothing but synchronize caches and bounce buffers */
+	static const char *const exporters[] = { "udmabuf", "system", "default_cma_region", "reserved", "vgem" };
+
+	for (size_t i = 0; i < sizeof(exporters) / sizeof(*exporters); i++)
+		if (!strcmp(b->exporter, exporters[i]))
+			return devices_see_what_the_cpu_does();
+	return false;
 }
 
 static int cpu_sync(const struct buffer *b, __u64 flags)
@@ -200,6 +268,8 @@ int buffer_cpu_begin(const struct buffer *b, void *at, size_t n)
 {
 	if (!b->shadow)
 		return cpu_sync(b, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+	if (b->device)
+		return b->source->copy(b, at, place_in_memory(b, at), n, false);
 	return pread(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
 }
 
@@ -207,5 +277,7 @@ int buffer_cpu_end(const struct buffer *b, const void *at, size_t n)
 {
 	if (!b->shadow)
 		return cpu_sync(b, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	if (b->device)
+		return b->source->copy(b, (void *)at, place_in_memory(b, at), n, true);
 	return pwrite(b->memory, at, n, place_in_memory(b, at)) == (ssize_t)n ? 0 : -EIO;
 }

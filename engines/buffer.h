@@ -8,22 +8,33 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "error.h"
 
+#define SMALL_PAGE	4096
+
+struct source_ops;
+
 struct buffer {
+	const struct source_ops *source;
 	void *addr;		/* where the CPU sees it */
 	size_t size;
 	int memory;		/* the source's own descriptor, -1: none */
 	int dmabuf;		/* -1 until exported */
+	off_t offset;		/* in the dma-buf, of the first byte */
+	int claim;		/* a lock on these bytes of a dma-buf that others may have, -1: none */
 	bool shadow;		/* the CPU cannot map it: @addr is host memory in its place */
 	off_t region;		/* of a shadow: where in @memory the bytes can be read and written */
+	void *device;		/* what the source's ->open gave, or NULL */
+	uint64_t block;		/* the device's memory behind it; @region is an address there */
 	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
 };
 
 /* What a user says about the memory; each source reads what concerns it. */
 struct source_args {
+	bool exported;		/* to become dma-bufs, for which a source has limits */
 	size_t page;
 	bool thp;		/* small pages that the kernel may join to one of @page */
 	bool scattered;		/* no two of them neighbours in physical memory */
@@ -33,6 +44,11 @@ struct source_args {
 	unsigned int vfio_region;
 	const char *socket;	/* that gives a dma-buf away, NULL: @fd is one */
 	int fd;
+	const char *gpu_ids;	/* such as 0:1, shared out to jobs */
+	unsigned int job;	/* which one, of those with the same options */
+	off_t offset;		/* in that dma-buf */
+	unsigned int clone;	/* of several jobs in one dma-buf, side by side from @offset */
+	const volatile bool *stop;	/* do not wait any longer */
 };
 
 /* Where memory comes from. Each source is a file of its own. */
@@ -40,12 +56,21 @@ struct source_ops {
 	const char *name;
 	bool pinnable;		/* ordinary pages, which I/O on addresses can take too */
 	bool single;		/* one dma-buf for a job, its size given */
+	bool host;		/* memory of this machine, which has to be there */
 	/* the most bytes that one dma-buf of this source may have */
 	size_t (*max_size)(void);
+	/* what all buffers of a job need first and last, as their ->device; NULL: nothing */
+	int (*open)(void **device, const struct source_args *args, struct error *e);
+	void (*close)(void *device);
 	/* map b->size bytes at b->addr, or host memory in their place */
 	int (*alloc)(struct buffer *b, const struct source_args *args, struct error *e);
 	/* set b->dmabuf to a dma-buf of that memory; NULL: ->alloc did */
 	int (*export)(struct buffer *b, struct error *e);
+	/* give back what ->alloc took besides descriptors, whether it did or not; NULL: nothing */
+	void (*free)(struct buffer *b);
+	/* with ->open: @n bytes between @host and @at in the device, 0 or -errno; and why it failed */
+	int (*copy)(const struct buffer *b, void *host, off_t at, size_t n, bool to_device);
+	bool (*why)(const struct buffer *b, struct error *e);
 };
 
 extern const struct source_ops source_udmabuf;
@@ -53,9 +78,12 @@ extern const struct source_ops source_heap;
 extern const struct source_ops source_drm;
 extern const struct source_ops source_vfio;
 extern const struct source_ops source_fd;
+extern const struct source_ops source_cuda;
+extern const struct source_ops source_hip;
 
 struct buffers {
 	const struct source_ops *source;
+	void *device;
 	void *addr;		/* of the first buffer */
 	size_t part;		/* bytes in each but the last */
 	size_t page;
@@ -90,13 +118,21 @@ int buffer_shadow(struct buffer *b, struct error *e);
 /* Whether the CPU gets at the bytes in any way. */
 static inline bool buffer_accessible(const struct buffer *b)
 {
-	return !b->shadow || b->memory >= 0;
+	return !b->shadow || b->memory >= 0 || b->device;
+}
+
+/* What a device said when a copy failed; false: nothing. */
+static inline bool buffer_why(const struct buffer *b, struct error *e)
+{
+	return b->device && b->source->why(b, e);
 }
 
 /* Name who made the dma-buf, in b->exporter. false: @fd is no dma-buf. */
 bool buffer_ask_exporter(struct buffer *b, int fd);
 /* "system", "peer-to-peer" (in a device), or "unknown" */
 const char *buffer_place(const struct buffer *b);
+/* Whether brackets around CPU access have nothing to do, here and with this exporter. */
+bool buffer_needs_no_brackets(const struct buffer *b);
 
 /*
  * The CPU starts to read, or has finished to write, @n bytes at @at of an

@@ -99,13 +99,13 @@ static bool check_kernel(struct report *r, struct ring *ring)
 	int ret = ring_open(ring, &o);
 
 	if (ret) {
-		found(r, "kernel", MISSING, "build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
+		found(r, "kernel", MISSING, ret == -ENOMEM ? "raise the memlock limit (ulimit -l), or run as root" :
+		      ret == -EMFILE || ret == -ENFILE ? "raise the limit on open files (ulimit -n)" :
+		      "build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
 		      "io_uring is not available: %s", strerror(-ret));
 		return false;
 	}
-	ret = ring_register_table(ring, 1);
-	if (!ret)
-		ret = ring_probe_dmabuf(ring);
+	ret = ring_probe_dmabuf(ring);
 	switch (ret) {
 	case 0:
 		found(r, "kernel", GOOD, NULL, "io_uring registers dma-bufs");
@@ -137,7 +137,8 @@ static unsigned int names(const char *dir, const char *prefix, char *list, size_
 	if (!d)
 		return 0;
 	while ((entry = readdir(d))) {
-		if (entry->d_name[0] == '.' || strncmp(entry->d_name, prefix, strlen(prefix)))
+		if (entry->d_name[0] == '.' || strncmp(entry->d_name, prefix, strlen(prefix)) || entry->d_type == DT_DIR ||
+		    !strcmp(entry->d_name, "vfio"))	/* of VFIO the groups, which is what the engine opens */
 			continue;
 		join(list, size, entry->d_name);
 		nr++;
@@ -168,6 +169,20 @@ static int make_dmabuf(void)
 	return ret;
 }
 
+static const char *why_no_udmabuf(int err)
+{
+	switch (err) {
+	case EACCES:
+	case EPERM:
+		return "run as root, or as one whom the mode of /dev/udmabuf, and the container, allow to open it";
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return "load udmabuf (modprobe udmabuf), or build the kernel with CONFIG_UDMABUF";
+	}
+	return "raise the limits of this process (ulimit -a), or read the kernel's log";
+}
+
 static int check_sources(struct report *r)
 {
 	static const struct {
@@ -177,7 +192,7 @@ static int check_sources(struct report *r)
 	} rows[] = {
 		{ "dma-heap", "/dev/dma_heap", "", GOOD, "build the kernel with CONFIG_DMABUF_HEAPS and CONFIG_DMABUF_HEAPS_SYSTEM" },
 		{ "drm", "/dev/dri", "card", GOOD, "load the driver of a GPU, or vgem (CONFIG_DRM_VGEM)" },
-		{ "vfio", "/dev/vfio/devices", "vfio", PLAIN, "bind a PCI device to vfio-pci, in a kernel with CONFIG_VFIO_DEVICE_CDEV" },
+		{ "vfio", "/dev/vfio", "", PLAIN, "bind a PCI device to vfio-pci, in a kernel with CONFIG_VFIO_GROUP" },
 	};
 	int dmabuf = make_dmabuf();
 	unsigned int i, nr, all = dmabuf >= 0;
@@ -186,9 +201,7 @@ static int check_sources(struct report *r)
 	if (dmabuf >= 0)
 		found(r, "udmabuf", GOOD, NULL, "/dev/udmabuf makes dma-bufs of system memory");
 	else
-		found(r, "udmabuf", PLAIN, dmabuf == -EACCES ? "run as root, or join the group of /dev/udmabuf" :
-		      "load udmabuf (modprobe udmabuf), or build the kernel with CONFIG_UDMABUF",
-		      "no: %s", strerror(-dmabuf));
+		found(r, "udmabuf", PLAIN, why_no_udmabuf(-dmabuf), "no: %s", strerror(-dmabuf));
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		nr = names(rows[i].dir, rows[i].prefix, list, sizeof(list));
 		if (nr)
@@ -198,7 +211,7 @@ static int check_sources(struct report *r)
 		all += rows[i].there == GOOD ? nr : 0;
 	}
 	if (!all)
-		found(r, "sources", MISSING, "load udmabuf (modprobe udmabuf), or build the kernel with CONFIG_UDMABUF",
+		found(r, "sources", MISSING, why_no_udmabuf(-dmabuf),
 		      "nothing on this machine makes dma-bufs");
 	return dmabuf;
 }
@@ -244,8 +257,11 @@ static void check_topology(struct report *r, const char *device, const char *nam
 	for (i = 0; device[i] && device[i] == exporter[i]; i++)
 		if (device[i] == '/')
 			same = i;
-	if (!device[i] && !exporter[i])
-		same = i;
+	if (!device[i] && !exporter[i]) {
+		found(r, "topology", MISSING, "name the device whose memory it is to be",
+		      "%s is the disk itself, not one that exports memory to it", name);
+		return;
+	}
 	for (i = 0; i < same; i++)
 		depth += device[i] == '/';
 	/* /sys/devices/pciDDDD:BB is depth 3 of the common part; more is a bridge */
@@ -322,7 +338,7 @@ static void check_queue(struct report *r, const char *sys)
 }
 
 /* The one certain answer: register a dma-buf with the file. */
-static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file)
+static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head)
 {
 	int ret;
 
@@ -330,12 +346,15 @@ static void check_registration(struct report *r, struct ring *ring, int dmabuf, 
 		found(r, "registration", PLAIN, NULL, "not tried: that needs udmabuf");
 		return;
 	}
-	ret = ring_register_dmabuf(ring, 0, dmabuf, file);
+	ret = ring_register_table(ring, 1);
+	if (!ret)
+		ret = ring_register_dmabuf(ring, 0, dmabuf, file);
 	if (!ret)
 		found(r, "registration", GOOD, NULL, "the device takes a dma-buf");
 	else
-		found(r, "registration", MISSING, ret == -EOPNOTSUPP ?
-		      "use a PCI NVMe namespace that is no multipath head" : "read the kernel's log",
+		found(r, "registration", MISSING, ret != -EOPNOTSUPP ? "read the kernel's log" : head ?
+		      "boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI" :
+		      "use a PCI NVMe namespace",
 		      "the device refuses a dma-buf: %s", strerror(-ret));
 }
 
@@ -345,9 +364,10 @@ static void check_device(struct report *r, const char *name, const char *exporte
 	char link[64], sys[PATH_MAX], pci[PATH_MAX], driver[64];
 	struct stat st;
 	int file = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	bool head;
 
 	if (file < 0) {
-		found(r, "device", MISSING, errno == EACCES ? "run as root" : "name a block device that is there",
+		found(r, "device", MISSING, errno == EACCES || errno == EPERM ? "run as root, and in a container that may open it" : "name a block device that is there",
 		      "cannot open %s: %s", name, strerror(errno));
 		return;
 	}
@@ -360,12 +380,12 @@ static void check_device(struct report *r, const char *name, const char *exporte
 		found(r, "device", MISSING, "mount sysfs on /sys", "cannot find %s in sysfs", name);
 		goto out;
 	}
-	if (strstr(sys, "/nvme-subsystem/"))
-		found(r, "multipath", MISSING, "boot with nvme_core.multipath=N",
-		      "%s is an NVMe multipath head, which cannot take dma-bufs", name);
+	head = strstr(sys, "/nvme-subsystem/");
+	if (head)
+		found(r, "multipath", PLAIN, NULL, "%s is an NVMe multipath head: what its paths can do, registration tells", name);
 	snprintf(pci, sizeof(pci), "%s", sys);
 	if (!to_pci(pci)) {
-		if (!strstr(sys, "/nvme-subsystem/"))
+		if (!head)
 			found(r, "device", MISSING, "use a PCI NVMe device", "%s is not on PCI", name);
 	} else {
 		if (!link_name(pci, "driver", driver, sizeof(driver)))
@@ -381,26 +401,49 @@ static void check_device(struct report *r, const char *name, const char *exporte
 	}
 	check_queue(r, sys);
 	if (kernel)
-		check_registration(r, ring, dmabuf, file);
+		check_registration(r, ring, dmabuf, file, head);
 out:
 	close(file);
 }
 
 /* --- output --- */
 
+/* Bytes of the character that @text begins with, 0 if that is no UTF-8. */
+static size_t utf8(const char *text)
+{
+	const unsigned char *t = (const unsigned char *)text;
+	size_t n = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : t[0] < 0xf5 ? 4 : 0, i;
+
+	for (i = 1; i < n; i++)
+		if ((t[i] & 0xc0) != 0x80)
+			return 0;
+	/* longer than need be, a surrogate, or beyond the last character */
+	if ((t[0] == 0xe0 && t[1] < 0xa0) || (t[0] == 0xed && t[1] >= 0xa0) ||
+	    (t[0] == 0xf0 && t[1] < 0x90) || (t[0] == 0xf4 && t[1] >= 0x90))
+		return 0;
+	return n;
+}
+
 static void print_string(const char *key, const char *text, const char *end)
 {
+	size_t n;
+
 	printf("\"%s\": ", key);
 	if (!text) {
 		printf("null%s", end);
 		return;
 	}
 	putchar('"');
-	for (; *text; text++) {
-		if ((unsigned char)*text < ' ')
+	for (; *text; text += n ? n : 1) {
+		n = utf8(text);
+		if (!n)
+			fputs("\\ufffd", stdout);
+		else if ((unsigned char)*text < ' ')
 			printf("\\u%04x", *text);
+		else if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
 		else
-			printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+			printf("%.*s", (int)n, text);
 	}
 	printf("\"%s", end);
 }

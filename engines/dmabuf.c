@@ -13,18 +13,21 @@
 #include "verify.h"
 #include "engines/cmdprio.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
 
 #include "buffer.h"
 #include "ring.h"
+#include "self.h"
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 
 enum registration { REGISTER_NONE, REGISTER_USER, REGISTER_DMABUF };
+enum summary { SUMMARY_AUTO, SUMMARY_ALL, SUMMARY_NONE };
 enum cpu_sync { CPU_SYNC_AUTO, CPU_SYNC_ON, CPU_SYNC_OFF };
-enum source { SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD };
+enum source { SOURCE_BY_OPTIONS, SOURCE_UDMABUF, SOURCE_HEAP, SOURCE_DRM, SOURCE_VFIO, SOURCE_FD, SOURCE_CUDA, SOURCE_HIP };
 
 static const struct source_ops *const sources[] = {
 	[SOURCE_UDMABUF] = &source_udmabuf,
@@ -32,8 +35,11 @@ static const struct source_ops *const sources[] = {
 	[SOURCE_DRM] = &source_drm,
 	[SOURCE_VFIO] = &source_vfio,
 	[SOURCE_FD] = &source_fd,
+	[SOURCE_CUDA] = &source_cuda,
+	[SOURCE_HIP] = &source_hip,
 };
 
+#define SIZE_ENOUGH	(1ULL << 40)	/* of a dma-buf */
 #define PAGES_2M	(2 << 20)
 #define PAGES_THP	(PAGES_2M | 1)	/* told apart from hugetlb by a bit */
 #define PAGES_SCATTERED	(4096 | 1)
@@ -49,11 +55,17 @@ struct options {
 	char *drm_node;
 	char *vfio_device;
 	unsigned int vfio_region;
-	int dmabuf_fd;
+	unsigned int dmabuf_fd;
+	unsigned int dmabuf_fd_set;
 	char *dmabuf_socket;
-	unsigned int dmabuf_size;
+	char *gpu_dev_ids;
+	unsigned long long dmabuf_offset;
+	unsigned long long dmabuf_size;
+	const char *out_of_range;	/* an option whose value is */
 	unsigned int cpu_sync;
+	unsigned int summary;
 	unsigned int registerfiles;
+	unsigned int registerfiles_set;
 	unsigned int sqpoll;
 	unsigned int sqpoll_cpu_set;
 	unsigned int sqpoll_cpu;
@@ -74,6 +86,8 @@ struct unit {
 
 struct job {
 	struct ring ring;
+	const struct source_ops *source;
+	struct self self;
 	struct buffers buffers;
 	struct unit *units;
 	struct io_u **io_us;
@@ -83,7 +97,8 @@ struct job {
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
 	struct cmdprio cmdprio;
-	int *fds;		/* one per file, open from first to last */
+	bool registered_files;
+	int *fds;		/* one per file, open from first to last; NULL: fio opens and closes */
 	unsigned int nr_files;
 	bool started;
 	uint64_t export_us;
@@ -106,6 +121,22 @@ static int refuse(struct thread_data *td, int err, const char *fmt, ...)
 	return 1;
 }
 
+/* Where no output format is in the way: stderr, or with --server the client. */
+__attribute__((format(printf, 1, 2)))
+static void say(const char *fmt, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (is_backend)
+		log_info("%s", text);
+	else
+		fputs(text, stderr);
+}
+
 /*
  * ->queue: take one I/O. Nothing reaches the kernel before ->commit, and
  * nothing is allocated.
@@ -117,18 +148,18 @@ static void make_out(struct thread_data *td, struct job *job, struct io_u *io_u)
 	struct options *o = td->eo;
 	struct unit *unit = &job->units[io_u->index];
 	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
-	unsigned int file = io_u->file->engine_pos;
+	unsigned int file = job->fds ? io_u->file->engine_pos : 0;
 
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->user_data = io_u->index;
-	sqe->fd = o->registerfiles ? file : job->fds[file];
-	sqe->flags = o->registerfiles ? IOSQE_FIXED_FILE : 0;
+	sqe->fd = job->registered_files ? file : job->fds ? job->fds[file] : io_u->file->fd;
+	sqe->flags = job->registered_files ? IOSQE_FIXED_FILE : 0;
 	sqe->ioprio = td->ioprio;
 	sqe->rw_flags = o->nowait ? RWF_NOWAIT : 0;
 	sqe->buf_index = unit->slot;
 	if (o->registration == REGISTER_DMABUF)
 		sqe->buf_index += file * job->buffers.nr;
-	unit->file = io_u->file;
+	unit->file = job->fds ? io_u->file : NULL;	/* else its descriptor may be another next time */
 }
 
 static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *io_u)
@@ -171,14 +202,6 @@ static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_
 					      io_u->ddir == DDIR_WRITE ? io_u->xfer_buflen : 0) : 0;
 }
 
-/* fio counts as I/O what ->queue completes, failed or not; and what it queues, see ->event. */
-static enum fio_q_status completed(struct thread_data *td, const struct io_u *io_u)
-{
-	if (io_u->error)
-		td->ts.total_io_u[io_u->ddir]--;
-	return FIO_Q_COMPLETED;
-}
-
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
 {
 	if (job->ring.queued)
@@ -186,7 +209,7 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	do_io_u_trim(td, io_u);
 	io_u_mark_submit(td, 1);
 	io_u_mark_complete(td, 1);
-	return completed(td, io_u);
+	return FIO_Q_COMPLETED;
 }
 
 static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
@@ -205,7 +228,7 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		if (unlikely(job->odd)) {
 			io_u->error = -prepare_odd(td, job, sqe, io_u);
 			if (io_u->error)
-				return completed(td, io_u);
+				return FIO_Q_COMPLETED;
 		}
 	} else if (io_u->ddir == DDIR_TRIM) {
 		return queue_trim(td, job, io_u);
@@ -248,6 +271,7 @@ static int dmabuf_commit(struct thread_data *td)
 			td_verror(td, -nr, "io_uring_enter");
 			return nr;
 		}
+		dprint(FD_IO, "dmabuf: the kernel took %d\n", nr);
 		stamp(td, job, first, nr);
 		io_u_mark_submit(td, nr);
 	}
@@ -268,6 +292,7 @@ static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned i
 		unsigned int got = ring_reap(r, max);
 
 		if (unlikely(r->nr_again)) {
+			dprint(FD_IO, "dmabuf: %u have no mapping and are issued again\n", r->nr_again);
 			ret = dmabuf_commit(td);
 			if (!ret)
 				ret = ring_reissue(r);
@@ -276,7 +301,7 @@ static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned i
 		}
 		if (got >= min && (got || waited))
 			return got;
-		ret = ring_wait(r, min - got);
+		ret = ring_wait(r, got, min);
 		if (ret) {
 			td_verror(td, -ret, "io_uring_enter");
 			return ret;
@@ -304,8 +329,6 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 		if (res && !io_u->error)
 			io_u->error = -res;
 	}
-	if (unlikely(io_u->error) && ddir_rw(io_u->ddir) && td->ts.total_io_u[io_u->ddir])
-		td->ts.total_io_u[io_u->ddir]--;
 	return io_u;
 }
 
@@ -338,11 +361,16 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
 	const struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	const struct buffer *b = o->registration == REGISTER_DMABUF && ddir_rw(io_u->ddir) ? job->units[io_u->index].buffer : NULL;
 	const char *why = hint(o, io_u->error);
+	struct error e;
 	char *text = NULL;
 
+	if (io_u->error == EIO && b && buffer_why(b, &e))
+		why = e.text;
+
 	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
-		     td->o.name, registration_names[o->registration], sources[o->source]->name,
+		     td->o.name, registration_names[o->registration], job->source->name,
 		     sqe->buf_index, (unsigned long long)sqe->addr, sqe->len,
 		     strerror(io_u->error), why ? ": " : "", why ? why : "") < 0)
 		return NULL;
@@ -361,117 +389,93 @@ static char *dmabuf_errdetails(struct io_u *io_u)
 }
 #endif
 
-/* Refuse what a source cannot be asked for. */
-static int refuse_source(struct thread_data *td, const struct options *o)
+/* The source named, or the one that the other options are for. */
+static int choose_source(struct thread_data *td, struct job *job)
 {
-	const struct source_ops *source = sources[o->source];
+	const struct options *o = td->eo;
+	const struct { const char *option; bool given; enum source of[2]; } rows[] = {
+		{ "heap", o->heap, { SOURCE_HEAP } },
+		{ "drm_node", o->drm_node, { SOURCE_DRM } },
+		{ "vfio_device", o->vfio_device, { SOURCE_VFIO } },
+		{ "vfio_region", o->vfio_region, { SOURCE_VFIO } },
+		{ "dmabuf_fd", o->dmabuf_fd_set, { SOURCE_FD } },
+		{ "dmabuf_socket", o->dmabuf_socket, { SOURCE_FD } },
+		{ "dmabuf_offset", o->dmabuf_offset, { SOURCE_FD } },
+		{ "gpu_dev_ids", o->gpu_dev_ids, { SOURCE_CUDA, SOURCE_HIP } },
+	};
+	enum source chosen = o->source;
+	unsigned int i;
+
+	if (o->out_of_range)
+		return refuse(td, EINVAL, "the value of %s= is negative or too large: give one that can be", o->out_of_range);
+	for (i = 0; i < FIO_ARRAY_SIZE(rows); i++) {
+		if (!rows[i].given)
+			continue;
+		if (!chosen)
+			chosen = rows[i].of[0];
+		if (chosen != rows[i].of[0] && chosen != rows[i].of[1])
+			return refuse(td, EINVAL, "%s= is for source=%s%s%s, and the source is %s: leave out one of them", rows[i].option,
+				      sources[rows[i].of[0]]->name, rows[i].of[1] ? " or " : "",
+				      rows[i].of[1] ? sources[rows[i].of[1]]->name : "", sources[chosen]->name);
+	}
+	job->source = sources[chosen ? chosen : SOURCE_UDMABUF];
+	return 0;
+}
+
+/* Refuse what a source cannot be asked for. */
+static int refuse_source(struct thread_data *td, const struct source_ops *source)
+{
+	const struct options *o = td->eo;
 
 	if (!source->pinnable && o->registration != REGISTER_DMABUF)
 		return refuse(td, EINVAL, "the kernel cannot pin memory of source=%s, only import it: use registration=dmabuf, or source=udmabuf",
 			      source->name);
-	if (!source->pinnable && o->page_size != 4096)
+	if (!source->pinnable && o->page_size != SMALL_PAGE)
 		return refuse(td, EINVAL, "source=%s has pages of its own: pages= goes with source=udmabuf", source->name);
 	if (source->single && o->dmabuf_size)
 		return refuse(td, EINVAL, "source=%s is one dma-buf for each job: leave out dmabuf_size", source->name);
-	if (o->source == SOURCE_FD && !o->dmabuf_socket && td->o.numjobs > 1)
-		return refuse(td, EINVAL, "%u jobs would share the memory of one dma-buf: use dmabuf_socket, which gives each its own",
-			      td->o.numjobs);
+	if (source == &source_fd && !o->dmabuf_fd_set == !o->dmabuf_socket)
+		return refuse(td, EINVAL, "source=fd takes its dma-buf from a descriptor or from a socket: say which with dmabuf_fd= or dmabuf_socket=");
+	if (o->dmabuf_offset % SMALL_PAGE)
+		return refuse(td, EINVAL, "dmabuf_offset=%llu is not a multiple of %u, and a part of a dma-buf begins with a page",
+			      o->dmabuf_offset, SMALL_PAGE);
 	return 0;
 }
 
-/* ->init: in the job's thread, before there is memory. Refuse what cannot work. */
-static int dmabuf_init(struct thread_data *td)
+/* A CPU that a thread can be bound to. */
+static bool cpu_is_there(unsigned int cpu)
 {
-	struct options *o = td->eo;
-	struct job *job;
-	struct fio_file *f;
-	unsigned int i;
+	cpu_set_t set;
 
-	if (refuse_source(td, o))
-		return 1;
-	if (td->o.read_iolog_chunked)
-		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
-	if (td->o.bs_unaligned)
-		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole logical blocks of the device, and direct I/O takes no others: leave it out, and blocks of bsrange= are multiples of its lower end");
-	if (o->registration == REGISTER_DMABUF) {
-		if (!td->o.odirect)
-			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
-		for_each_file(td, f, i)
-			if (f->filetype != FIO_TYPE_BLOCK)
-				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, registration=user does not",
-					      f->file_name);
+	CPU_ZERO(&set);
+	return sched_getaffinity(0, sizeof(set), &set) || (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &set));
+}
+
+static int refuse_ring(struct thread_data *td, const struct ring_options *ro, int err)
+{
+	switch (err) {
+	case ENOSYS:
+	case EPERM:
+		return refuse(td, err, "io_uring is not available (%s): build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
+			      strerror(err));
+	case ENOMEM:
+		return refuse(td, err, "no memory for a ring of %u entries: lower iodepth, or raise the memlock limit", ro->entries);
+	case EMFILE:
+	case ENFILE:
+		return refuse(td, err, "no descriptor is left for a ring (%s): raise the limit on open files (ulimit -n), or lower nrfiles or numjobs",
+			      strerror(err));
+	case EINVAL:
+		if (ro->entries > RING_MAX_ENTRIES)
+			return refuse(td, err, "a ring of io_uring has at most %u entries and not %u: lower iodepth, and use numjobs for more",
+				      RING_MAX_ENTRIES, ro->entries);
+		if (ro->sqpoll && ro->sqpoll_cpu >= 0 && !cpu_is_there(ro->sqpoll_cpu))
+			return refuse(td, err, "sqthread_poll_cpu=%d is no CPU that this job may use: name one of `taskset -cp $$`", ro->sqpoll_cpu);
 	}
-
-	job = calloc(1, sizeof(*job));
-	if (!job)
-		return refuse(td, ENOMEM, "no memory for the job");
-	td->io_ops_data = job;
-	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
-	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
-	job->force_async = o->force_async;
-	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
-		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
-	return 0;
+	return refuse(td, err, "cannot set up a ring of %u entries%s%s: %s", ro->entries, ro->iopoll ? " with hipri" : "",
+		      ro->sqpoll ? " with sqthread_poll" : "", strerror(err));
 }
 
-/* ->iomem_alloc: the memory is the same for every registration. */
-static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
-{
-	struct options *o = td->eo;
-	struct job *job = td->io_ops_data;
-	struct source_args args = {
-		.page = o->page_size & ~1u,
-		.thp = o->page_size == PAGES_THP,
-		.scattered = o->page_size == PAGES_SCATTERED,
-		.heap = o->heap,
-		.drm_node = o->drm_node,
-		.vfio_device = o->vfio_device,
-		.vfio_region = o->vfio_region,
-		.socket = o->dmabuf_socket,
-		.fd = o->dmabuf_fd,
-	};
-	size_t bs = td_max_bs(td);
-	struct error e;
-	int ret;
-
-	ret = buffers_get(&job->buffers, sources[o->source], &args, bs,
-			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
-	if (ret)
-		return refuse(td, -ret, "%s", e.text);
-	if (job->buffers.nr > 1 && td->o.mem_align)
-		return refuse(td, EINVAL, "iomem_align= moves blocks across the ends of dma-bufs: leave it out, or make all fit into one (here %zu bytes each)",
-			      job->buffers.part);
-	td->orig_buffer = job->buffers.addr;
-	return 0;
-}
-
-/*
- * Files are open from here to the end of the job, whatever fio opens and closes
- * between: a registration holds for one struct file, and so does the table of
- * registered files.
- */
-static int open_files(struct thread_data *td, struct job *job)
-{
-	struct fio_file *f;
-	unsigned int i;
-	int fd;
-
-	job->fds = calloc(td->files_index, sizeof(*job->fds));
-	if (!job->fds)
-		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);
-	for_each_file(td, f, i) {
-		if (generic_open_file(td, f))
-			return 1;
-		f->engine_pos = i;
-		fd = job->fds[job->nr_files++] = f->fd;
-		f->fd = -1;
-		/* fio forgets direct=1 where trims are among the writes */
-		if (td->o.odirect && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_DIRECT))
-			return refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
-	}
-	return 0;
-}
-
+/* Before there is memory, so that what the kernel cannot do is said first. */
 static int open_ring(struct thread_data *td, struct job *job)
 {
 	struct options *o = td->eo;
@@ -481,20 +485,200 @@ static int open_ring(struct thread_data *td, struct job *job)
 		.sqpoll = o->sqpoll,
 		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
 		.reissue = !o->nowait,
+		.stop = &td->terminate,
 	};
 	int ret = ring_open(&job->ring, &ro);
 
-	if (ret == -ENOSYS || ret == -EPERM)
-		return refuse(td, -ret, "io_uring is not available (%s): build the kernel with CONFIG_IO_URING and set /proc/sys/kernel/io_uring_disabled to 0",
-			      strerror(-ret));
-	if (ret == -ENOMEM)
-		return refuse(td, -ret, "no memory for a ring of %u entries: lower iodepth, or raise the memlock limit",
-			      td->o.iodepth);
 	if (ret)
-		return refuse(td, -ret, "cannot set up a ring of %u entries: %s", td->o.iodepth, strerror(-ret));
-	if (!o->registerfiles)
+		return refuse_ring(td, &ro, -ret);
+	if (!td_read(td) && !td_write(td))
 		return 0;
-	ret = ring_register_files(&job->ring, job->fds, job->nr_files);
+	switch (o->registration) {
+	case REGISTER_USER:
+		if (ring_probe_table(&job->ring, ro.entries) == -EINVAL)
+			return refuse(td, EINVAL, "io_uring does not register as many as %u buffers, one for each I/O: lower iodepth (to 16384), or use registration=none",
+				      ro.entries);
+		break;
+	case REGISTER_DMABUF:
+		ret = ring_probe_dmabuf(&job->ring);
+		if (ret)
+			return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
+				      strerror(-ret));
+	}
+	return 0;
+}
+
+/*
+ * fio looks for the file of external:NAME in the current directory, and then has
+ * the loader look for NAME in its own places.
+ */
+static void mind_the_file_here(const struct thread_data *td, const struct self *self)
+{
+	if (self->path[0] == '/' && !strcmp(td->o.ioengine, "external") && self_is_another(self, "dmabuf.so"))
+		say("dmabuf: %s: the engine is %s, build %s, and not the dmabuf.so in this directory: for that one, write external:./dmabuf.so\n",
+		    td->o.name, self->path, self->build);
+}
+
+/* Refuse what cannot work, before there is memory. */
+static int set_up(struct thread_data *td)
+{
+	struct options *o = td->eo;
+	struct job *job;
+	struct fio_file *f;
+	unsigned int i;
+
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return refuse(td, ENOMEM, "no memory for the job");
+	td->io_ops_data = job;
+	self_find(&job->self);
+	mind_the_file_here(td, &job->self);
+	dprint(FD_IO, "dmabuf: %s, build %s, for " FIO_VERSION "\n", job->self.path, job->self.build);
+	if (choose_source(td, job) || refuse_source(td, job->source))
+		return 1;
+	if (td->o.read_iolog_chunked)
+		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
+	if (td->o.bs_unaligned && td->o.odirect)
+		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole logical blocks of the device, and direct I/O takes no others: leave it out, and blocks of bsrange= are multiples of its lower end");
+	if (o->registration == REGISTER_DMABUF) {
+		if (!td->o.odirect)
+			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
+		for_each_file(td, f, i)
+			if (f->filetype != FIO_TYPE_BLOCK)
+				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, registration=user does not",
+					      f->file_name);
+	}
+	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
+	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+	job->force_async = o->force_async;
+	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
+		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
+	return open_ring(td, job);
+}
+
+/* ->init: in the job's thread. */
+static int dmabuf_init(struct thread_data *td)
+{
+	if (!set_up(td))
+		return 0;
+	td->o.iodepth = 1;	/* fio would guess that this is too high, and we have said why */
+	return 1;
+}
+
+/* ->iomem_alloc: the memory is the same for every registration. */
+static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
+{
+	struct options *o = td->eo;
+	struct job *job = td->io_ops_data;
+	struct source_args args = {
+		.exported = o->registration == REGISTER_DMABUF,
+		.page = o->page_size & ~1u,
+		.thp = o->page_size == PAGES_THP,
+		.scattered = o->page_size == PAGES_SCATTERED,
+		.heap = o->heap ? o->heap : "system",
+		.drm_node = o->drm_node ? o->drm_node : "/dev/dri/card0",
+		.vfio_device = o->vfio_device,
+		.vfio_region = o->vfio_region,
+		.socket = o->dmabuf_socket,
+		.fd = o->dmabuf_fd,
+		.offset = o->dmabuf_offset,
+		.clone = o->dmabuf_socket ? 0 : td->subjob_number,
+		.gpu_ids = o->gpu_dev_ids,
+		.job = td->subjob_number,
+		.stop = &td->terminate,
+	};
+	size_t bs = td_max_bs(td);
+	struct error e;
+	int ret;
+
+	ret = buffers_get(&job->buffers, job->source, &args, bs,
+			  bs * td->o.iodepth + td->o.mem_align, o->dmabuf_size, &e);
+	if (ret)
+		return refuse(td, -ret, "%s", e.text);
+	if (job->buffers.nr > 1 && td->o.mem_align) {
+		size_t part = job->buffers.part;
+
+		buffers_put(&job->buffers);	/* ->post_init sees by this that it was refused */
+		return refuse(td, EINVAL, "iomem_align= moves blocks across the ends of dma-bufs: leave it out, or make all fit into one (here %zu bytes each)",
+			      part);
+	}
+	td->orig_buffer = job->buffers.addr;
+	return 0;
+}
+
+/* fio forgets direct=1 where trims are among the writes. */
+static int make_direct(struct thread_data *td, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -1;
+	return !td->o.odirect || flags & O_DIRECT ? 0 : fcntl(fd, F_SETFL, flags | O_DIRECT);
+}
+
+/*
+ * A descriptor that is ours, for the struct file that fio opens for @f; what fio
+ * knows of it is as before.
+ */
+static int hold_file(struct thread_data *td, struct fio_file *f)
+{
+	int fd = -1, err, fio_unused ret;
+
+	if (generic_open_file(td, f)) {
+		err = td->error;
+	} else {
+		fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+		err = errno;
+		ret = generic_close_file(td, f);
+	}
+	if (fd < 0 && (err == EMFILE || err == ENFILE))
+		refuse(td, err, "cannot hold %u files open (%s): raise the limit on open files (ulimit -n), lower nrfiles, or let fio open and close them with registerfiles=0 (not with registration=dmabuf)",
+		       td->files_index, strerror(err));
+	else if (fd < 0)
+		refuse(td, err, "cannot open %s: %s", f->file_name, strerror(err));
+	else if (make_direct(td, fd)) {
+		refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/*
+ * A dma-buf is registered for one struct file, and so is an entry in the table of
+ * registered files: with either, files are open from here to the end of the job,
+ * whatever fio opens and closes between.
+ */
+static int hold_files(struct thread_data *td, struct job *job)
+{
+	const struct options *o = td->eo;
+	struct fio_file *f;
+	unsigned int i;
+	int fd;
+
+	job->registered_files = o->registerfiles_set ? o->registerfiles :
+		o->registration == REGISTER_DMABUF || (td->o.open_files >= td->o.nr_files && !td->o.unlink_each_loop);
+	if (!job->registered_files && o->registration != REGISTER_DMABUF)
+		return 0;
+	if (td->o.unlink_each_loop && o->registration != REGISTER_DMABUF)	/* nobody unlinks a device */
+		return refuse(td, EINVAL, "unlink_each_loop=1 has files come and go, and registered ones stay: use registerfiles=0");
+	job->fds = calloc(td->files_index, sizeof(*job->fds));
+	if (!job->fds)
+		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);
+	for_each_file(td, f, i) {
+		fd = hold_file(td, f);
+		if (fd < 0)
+			return 1;
+		f->engine_pos = i;
+		job->fds[job->nr_files++] = fd;
+	}
+	return 0;
+}
+
+static int register_files(struct thread_data *td, struct job *job)
+{
+	int ret = job->registered_files ? ring_register_files(&job->ring, job->fds, job->nr_files) : 0;
+
 	if (ret)
 		return refuse(td, -ret, "cannot register %u files (%s): raise the limit on open files, or use registerfiles=0",
 			      job->nr_files, strerror(-ret));
@@ -561,10 +745,13 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 	switch (err) {
 	case EOPNOTSUPP:
 		if (is_multipath_head(job->fds[file]))
-			return refuse(td, err, "%s is an NVMe multipath head, which cannot take dma-bufs: boot with nvme_core.multipath=N", name);
+			return refuse(td, err, "%s is an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI", name);
 		return refuse(td, err, "the driver of %s cannot take dma-bufs: use a PCI NVMe device, or registration=user", name);
 	case EINVAL:
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB, and the file must be open with O_DIRECT",
+			      name, strerror(err));
+	case EIO:
+		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, so use dmabuf_size=128k and blocks no larger",
 			      name, strerror(err));
 	case ENOMEM:
 		return refuse(td, err, "no memory to register %zu bytes with %s: use smaller buffers or a lower iodepth",
@@ -592,10 +779,6 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 	if (ret)
 		return refuse(td, -ret, "cannot make a table of %u buffers (%s): use a larger dmabuf_size, or fewer files",
 			      slots, strerror(-ret));
-	ret = ring_probe_dmabuf(&job->ring);
-	if (ret)
-		return refuse(td, -ret, "this kernel's io_uring cannot register dma-bufs (%s): boot one that has the feature, built with CONFIG_DMA_SHARED_BUFFER",
-			      strerror(-ret));
 
 	fio_gettime(&start, NULL);
 	for (i = 0; i < job->nr_files; i++) {
@@ -609,40 +792,62 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 	return 0;
 }
 
+static int refuse_copy(struct thread_data *td, const struct buffer *b, int err)
+{
+	struct error e;
+
+	if (!buffer_why(b, &e))
+		error_set(&e, err, "%s", strerror(err));
+	return refuse(td, err, "what fio writes cannot be put into the memory of %s (%s): use another device or source", b->exporter, e.text);
+}
+
 /*
- * fio's buffers are not the dma-buf: ->queue and ->event copy for verify=, and
- * for nothing else, so that what is measured is the device.
+ * fio's buffers are not the dma-buf: ->queue and ->event copy what verify= looks
+ * at and what is made anew for each write, and nothing else, so that what is
+ * measured is the device. What fio has filled them with goes there once.
  */
 static int set_up_shadow(struct thread_data *td, struct job *job)
 {
 	const struct buffer *b = &job->buffers.v[0];
+	bool refills = td_write(td) && td->flags & (TD_F_REFILL_BUFFERS | TD_F_COMPRESS);
+	unsigned int n;
+	int ret = 0;
 
-	job->cpu_sync = td->o.verify != VERIFY_NONE;
-	if (job->cpu_sync && !buffer_accessible(b))
-		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and verify= has to see what is in it: leave out verify=, or use memory that can be mapped",
-			      b->exporter);
-	if (!job->cpu_sync && td_write(td) &&
-	    (td->o.zero_buffers || td->o.buffer_pattern_bytes || td->flags & (TD_F_REFILL_BUFFERS | TD_F_COMPRESS)))
-		return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and writes carry what is in it: leave out zero_buffers, buffer_pattern, refill_buffers, compression and dedupe, or use memory that can be mapped",
-			      b->exporter);
+	if (!buffer_accessible(b)) {
+		if (td->o.verify != VERIFY_NONE)
+			return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and verify= has to see what is in it: leave out verify=, or use memory that can be mapped",
+				      b->exporter);
+		if (td_write(td) && (td->o.zero_buffers || td->o.buffer_pattern_bytes || refills))
+			return refuse(td, EOPNOTSUPP, "the CPU cannot map this dma-buf of %s, and writes carry what is in it: leave out zero_buffers, buffer_pattern, refill_buffers, compression and dedupe, or use memory that can be mapped",
+				      b->exporter);
+		return 0;
+	}
+	job->cpu_sync = td->o.verify != VERIFY_NONE || refills;
+	for (n = 0; td_write(td) && n < job->buffers.nr && !ret; n++) {
+		b = &job->buffers.v[n];
+		ret = buffer_cpu_end(b, b->addr, b->size);
+	}
+	if (ret)
+		return refuse_copy(td, b, -ret);
 	return 0;
 }
 
 /*
  * Who touches the buffers when. fio has filled them if it writes: one bracket at
  * the start hands that to the device. If it goes on to touch them between I/Os,
- * the CPU keeps them from here and ->queue and ->event pass them to and fro.
+ * the CPU keeps them from here and ->queue and ->event pass them to and fro; for
+ * writes only where that has an effect, as no other registration pays for it.
  */
 static int set_up_cpu_sync(struct thread_data *td, struct job *job)
 {
 	struct options *o = td->eo;
-	bool touches = td->o.verify != VERIFY_NONE ||
-		(td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS)));
+	bool fills = td_write(td) && (td->flags & (TD_F_SCRAMBLE_BUFFERS | TD_F_REFILL_BUFFERS | TD_F_COMPRESS)), touches;
 	unsigned int n;
 	int ret = 0;
 
 	if (job->buffers.v[0].shadow)
 		return set_up_shadow(td, job);
+	touches = td->o.verify != VERIFY_NONE || (fills && !buffer_needs_no_brackets(&job->buffers.v[0]));
 	job->cpu_sync = o->cpu_sync == CPU_SYNC_ON || (o->cpu_sync == CPU_SYNC_AUTO && touches);
 	if (!job->cpu_sync && (o->cpu_sync == CPU_SYNC_OFF || !td_write(td)))
 		return 0;
@@ -686,7 +891,7 @@ static int dmabuf_post_init(struct thread_data *td)
 	job->units = calloc(td->o.iodepth, sizeof(*job->units));
 	if (!job->units)
 		return refuse(td, ENOMEM, "no memory for %u I/O units", td->o.iodepth);
-	if (open_files(td, job) || open_ring(td, job))
+	if (hold_files(td, job) || register_files(td, job))
 		return 1;
 
 	for (i = 0; i < td->o.iodepth; i++) {
@@ -694,7 +899,7 @@ static int dmabuf_post_init(struct thread_data *td)
 		if (!memory || o->registration != REGISTER_DMABUF)
 			continue;
 		job->units[i].buffer = buffers_find(&job->buffers, job->io_us[i]->buf);
-		job->units[i].base = (uintptr_t)job->units[i].buffer->addr;
+		job->units[i].base = (uintptr_t)job->units[i].buffer->addr - job->units[i].buffer->offset;
 		job->units[i].slot = job->units[i].buffer - job->buffers.v;
 	}
 	if (memory && register_buffers(td, job))
@@ -705,30 +910,34 @@ static int dmabuf_post_init(struct thread_data *td)
 }
 
 /*
- * fio opens and closes at will; the descriptors stay, see open_files(). Before
- * there is a job, it opens a file to learn its size.
+ * fio opens and closes at will; descriptors that are held stay. Before there is a
+ * job, it opens a file to learn its size.
  */
 static int dmabuf_open_file(struct thread_data *td, struct fio_file *f)
 {
 	struct job *job = td->io_ops_data;
+	int fio_unused ret;
 
-	if (!job || !job->started)
-		return generic_open_file(td, f);
-	f->fd = job->fds[f->engine_pos];
-	return 0;
+	if (job && job->started && job->fds) {
+		f->fd = job->fds[f->engine_pos];
+		return 0;
+	}
+	if (generic_open_file(td, f))
+		return 1;
+	if (!make_direct(td, f->fd))
+		return 0;
+	refuse(td, errno, "%s cannot do direct I/O: %s", f->file_name, strerror(errno));
+	ret = generic_close_file(td, f);
+	return 1;
 }
 
 static int dmabuf_close_file(struct thread_data *td, struct fio_file *f)
 {
 	struct job *job = td->io_ops_data;
 
-	if (!job || !job->started)
+	if (!job || !job->started || !job->fds)
 		return generic_close_file(td, f);
 	f->fd = -1;
-	if (f->shadow_fd != -1) {
-		close(f->shadow_fd);
-		f->shadow_fd = -1;
-	}
 	return 0;
 }
 
@@ -750,34 +959,65 @@ static void tear_down(struct job *job)
 }
 
 /* How fio's buffers and the memory are one. */
-static const char *cpu_access(const struct job *job)
+static const char *cpu_access(const struct thread_data *td, const struct job *job)
 {
 	if (!job->buffers.nr || !job->buffers.v[0].shadow)
 		return "direct";
-	return job->cpu_sync ? "copy" : "none";
+	if (job->cpu_sync)
+		return "copy";
+	return td_write(td) && buffer_accessible(&job->buffers.v[0]) ? "once" : "none";
 }
 
-/* One line of name=value on stderr, where no output format is in the way. */
+/* A path as one word, with blanks as /proc/mounts has them. */
+static void print_word(char *word, size_t size, const char *path)
+{
+	size_t n = 0;
+
+	for (; *path && n + 5 < size; path++) {
+		if (strchr(" \t\n\\", *path))
+			n += sprintf(word + n, "\\%03o", *path);
+		else
+			word[n++] = *path;
+	}
+	word[n] = '\0';
+}
+
+/* Of the jobs that numjobs= makes and group_reporting joins, those that differ from the first. */
+static bool worth_saying(const struct thread_data *td, const struct job *job)
+{
+	const struct options *o = td->eo;
+
+	if (o->summary == SUMMARY_AUTO)
+		return !td->o.group_reporting || !td->subjob_number || job->ring.reissued;
+	return o->summary == SUMMARY_ALL;
+}
+
+/* One line of name=value words. */
 static void report(const struct thread_data *td, const struct job *job)
 {
 	const struct options *o = td->eo;
 	const struct buffers *bs = &job->buffers;
 	unsigned int registrations[] = {
-		[REGISTER_USER] = td->o.iodepth,
+		[REGISTER_USER] = bs->nr ? td->o.iodepth : 0,
 		[REGISTER_DMABUF] = bs->nr * job->nr_files,
 	};
 	bool dmabuf = o->registration == REGISTER_DMABUF && bs->nr;
+	char engine[PATH_MAX];
 	size_t bytes = 0;
 	unsigned int i;
 
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
-	fprintf(stderr, "dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu\n",
-		td->o.name, registration_names[o->registration], sources[o->source]->name,
-		dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
-		bs->page, bs->nr, bytes, registrations[o->registration],
-		(unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(job), job->cpu_sync,
-		(unsigned long long)job->ring.reissued);
+	print_word(engine, sizeof(engine), job->self.path);
+	say("dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu engine=%s build=%s\n",
+	    td->o.name, registration_names[o->registration], job->source->name,
+	    dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
+	    bs->page, bs->nr, bytes, registrations[o->registration],
+	    (unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(td, job), job->cpu_sync,
+	    (unsigned long long)job->ring.reissued, engine, job->self.build);
+	if (job->cpu_sync && !bs->v[0].shadow && o->cpu_sync == CPU_SYNC_AUTO && td->o.verify == VERIFY_NONE)
+		say("dmabuf: %s: fio changes each buffer that it writes, so each I/O paid two system calls that hand a dma-buf from the CPU to a device, which no other registration does: compare with scramble_buffers=0\n",
+		    td->o.name);
 }
 
 /* ->iomem_free comes before ->cleanup, and both come after any failure. */
@@ -787,7 +1027,7 @@ static void dmabuf_iomem_free(struct thread_data *td)
 
 	if (!job)
 		return;
-	if (job->started)
+	if (job->started && worth_saying(td, job))
 		report(td, job);
 	job->started = false;
 	tear_down(job);
@@ -806,12 +1046,58 @@ static void dmabuf_cleanup(struct thread_data *td)
 	td->io_ops_data = NULL;
 }
 
+/*
+ * fio takes what is behind a '-' for a second value and forgets that the first
+ * was refused: remember it, and refuse the job.
+ */
+static int set_number(struct options *o, const char *option, unsigned long long value, unsigned long long max)
+{
+	if (value <= max)
+		return 0;
+	o->out_of_range = option;
+	return 1;
+}
+
+static int set_dmabuf_fd(void *data, unsigned long long *fd)
+{
+	struct options *o = data;
+
+	o->dmabuf_fd = *fd;
+	o->dmabuf_fd_set = 1;
+	return set_number(o, "dmabuf_fd", *fd, INT_MAX);
+}
+
+static int set_dmabuf_offset(void *data, unsigned long long *offset)
+{
+	struct options *o = data;
+
+	o->dmabuf_offset = *offset;
+	return set_number(o, "dmabuf_offset", *offset, SIZE_ENOUGH);
+}
+
+static int set_dmabuf_size(void *data, unsigned long long *size)
+{
+	struct options *o = data;
+
+	o->dmabuf_size = *size;
+	return set_number(o, "dmabuf_size", *size, SIZE_ENOUGH);
+}
+
 static int set_sqpoll_cpu(void *data, unsigned long long *cpu)
 {
 	struct options *o = data;
 
 	o->sqpoll_cpu = *cpu;
 	o->sqpoll_cpu_set = 1;
+	return set_number(o, "sqthread_poll_cpu", *cpu, INT_MAX);
+}
+
+static int set_registerfiles(void *data, int *yes)
+{
+	struct options *o = data;
+
+	o->registerfiles = *yes;
+	o->registerfiles_set = 1;
 	return 0;
 }
 
@@ -852,8 +1138,7 @@ static struct fio_option options[] = {
 		ENGINE_OPTION("source", "Buffer source"),
 		.type	= FIO_OPT_STR,
 		.off1	= offsetof(struct options, source),
-		.help	= "Where the memory comes from",
-		.def	= "udmabuf",
+		.help	= "Where the memory comes from (default: udmabuf, or what other options are for)",
 		.posval	= {
 			{ .ival = "udmabuf", .oval = SOURCE_UDMABUF,
 			  .help = "System memory: a memfd, exported by /dev/udmabuf" },
@@ -865,6 +1150,10 @@ static struct fio_option options[] = {
 			  .help = "A BAR of a PCI device: vfio_device= and vfio_region=" },
 			{ .ival = "fd", .oval = SOURCE_FD,
 			  .help = "A dma-buf handed over: dmabuf_fd= or dmabuf_socket=" },
+			{ .ival = "cuda", .oval = SOURCE_CUDA,
+			  .help = "Memory of an NVIDIA GPU: gpu_dev_ids=" },
+			{ .ival = "hip", .oval = SOURCE_HIP,
+			  .help = "Memory of an AMD GPU: gpu_dev_ids=" },
 		},
 	},
 	{
@@ -888,15 +1177,13 @@ static struct fio_option options[] = {
 		ENGINE_OPTION("heap", "dma-heap"),
 		.type	= FIO_OPT_STR_STORE,
 		.off1	= offsetof(struct options, heap),
-		.help	= "source=heap: its name in /dev/dma_heap",
-		.def	= "system",
+		.help	= "source=heap: its name in /dev/dma_heap (default: system)",
 	},
 	{
 		ENGINE_OPTION("drm_node", "DRM node"),
 		.type	= FIO_OPT_STR_STORE,
 		.off1	= offsetof(struct options, drm_node),
-		.help	= "source=drm: card or render node",
-		.def	= "/dev/dri/card0",
+		.help	= "source=drm: card or render node (default: /dev/dri/card0)",
 	},
 	{
 		ENGINE_OPTION("vfio_device", "VFIO device"),
@@ -915,9 +1202,8 @@ static struct fio_option options[] = {
 	{
 		ENGINE_OPTION("dmabuf_fd", "dma-buf descriptor"),
 		.type	= FIO_OPT_INT,
-		.off1	= offsetof(struct options, dmabuf_fd),
-		.help	= "source=fd: number of an inherited descriptor",
-		.def	= "3",
+		.cb	= set_dmabuf_fd,
+		.help	= "source=fd: number of an inherited descriptor; of several jobs, each takes the next part",
 	},
 	{
 		ENGINE_OPTION("dmabuf_socket", "dma-buf socket"),
@@ -926,9 +1212,21 @@ static struct fio_option options[] = {
 		.help	= "source=fd: UNIX stream socket that sends a dma-buf to whoever connects",
 	},
 	{
+		ENGINE_OPTION("dmabuf_offset", "Offset in the dma-buf"),
+		.type	= FIO_OPT_ULL,
+		.cb	= set_dmabuf_offset,
+		.help	= "source=fd: where in the dma-buf the job's part begins",
+	},
+	{
+		ENGINE_OPTION("gpu_dev_ids", "GPUs"),
+		.type	= FIO_OPT_STR_STORE,
+		.off1	= offsetof(struct options, gpu_dev_ids),
+		.help	= "source=cuda and hip: numbers of GPUs with colons between, shared out to jobs in turn (default: 0)",
+	},
+	{
 		ENGINE_OPTION("dmabuf_size", "Size of one dma-buf"),
-		.type	= FIO_OPT_INT,
-		.off1	= offsetof(struct options, dmabuf_size),
+		.type	= FIO_OPT_ULL,
+		.cb	= set_dmabuf_size,
 		.help	= "Share the memory out to dma-bufs of at most this size (0: as large as the source allows)",
 		.def	= "0",
 	},
@@ -940,17 +1238,29 @@ static struct fio_option options[] = {
 		.def	= "auto",
 		.posval	= {
 			{ .ival = "auto", .oval = CPU_SYNC_AUTO,
-			  .help = "If fio touches buffers: verify=, or writes without scramble_buffers=0" },
+			  .help = "With verify=; and for writes without scramble_buffers=0, where that has an effect" },
 			{ .ival = "on", .oval = CPU_SYNC_ON, .help = "For every I/O" },
 			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Never" },
 		},
 	},
 	{
+		ENGINE_OPTION("summary", "Line at the end"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, summary),
+		.help	= "What memory and registrations a job had, in one line at its end",
+		.def	= "auto",
+		.posval	= {
+			{ .ival = "auto", .oval = SUMMARY_AUTO,
+			  .help = "Of each job, but with group_reporting once for all that numjobs= makes" },
+			{ .ival = "all", .oval = SUMMARY_ALL, .help = "Of each job" },
+			{ .ival = "none", .oval = SUMMARY_NONE, .help = "Of none" },
+		},
+	},
+	{
 		ENGINE_OPTION("registerfiles", "Register files"),
-		.type	= FIO_OPT_BOOL,
-		.off1	= offsetof(struct options, registerfiles),
-		.help	= "Use io_uring's registered files",
-		.def	= "1",
+		.type	= FIO_OPT_STR_SET,
+		.cb	= set_registerfiles,
+		.help	= "Use io_uring's registered files (default: yes, unless fio has to open and close, for openfiles= or unlink_each_loop=)",
 	},
 	{
 		ENGINE_OPTION("sqthread_poll", "Kernel submission thread"),
@@ -972,10 +1282,9 @@ static struct fio_option options[] = {
 	},
 	{
 		ENGINE_OPTION("nowait", "RWF_NOWAIT"),
-		.type	= FIO_OPT_BOOL,
+		.type	= FIO_OPT_STR_SET,
 		.off1	= offsetof(struct options, nowait),
 		.help	= "Fail with EAGAIN instead of waiting; then EAGAIN is not issued again",
-		.def	= "0",
 	},
 	{
 		ENGINE_OPTION("force_async", "Force async"),
@@ -1060,8 +1369,9 @@ __attribute__((constructor))
 static void check_fio(void)
 {
 	const char *running = fio_version_string ? fio_version_string : "of an unknown version";
+	const char *any = getenv("DMABUF_ANY_FIO");
 
-	if (!strcmp(running, FIO_VERSION) || getenv("DMABUF_ANY_FIO"))
+	if (!strcmp(running, FIO_VERSION) || (any && *any && strcmp(any, "0")))
 		return;
 	fprintf(stderr, "dmabuf: this engine was built for " FIO_VERSION " and this is %s: build it with that fio's source (make -C engines FIO_SRC=...), or set DMABUF_ANY_FIO=1 at your own risk.\n",
 		running);

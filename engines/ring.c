@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,13 +14,19 @@
 
 #define PATIENCE_NS	30000000000ULL	/* NVMe's own I/O timeout */
 #define PAUSE_US	100
+#define SPINS		1000
 
-static int setup(struct ring *r, const struct ring_options *o, unsigned int extra)
+/*
+ * Not io_uring_queue_init_params(): since 2.6 that asks for a ring without an
+ * array of indices, and ours is the order in which units are submitted.
+ */
+static int setup(struct ring *r, const struct ring_options *o, unsigned int flags)
 {
 	struct io_uring_params p = {
-		.flags = IORING_SETUP_CQSIZE | extra,
+		.flags = IORING_SETUP_CQSIZE | flags,
 		.cq_entries = o->entries,
 	};
+	int fd, ret;
 
 	if (o->iopoll)
 		p.flags |= IORING_SETUP_IOPOLL;
@@ -29,13 +36,30 @@ static int setup(struct ring *r, const struct ring_options *o, unsigned int extr
 		p.flags |= IORING_SETUP_SQ_AFF;
 		p.sq_thread_cpu = o->sqpoll_cpu;
 	}
-	return io_uring_queue_init_params(o->entries, &r->uring, &p);
+	fd = io_uring_setup(o->entries, &p);
+	if (fd < 0)
+		return fd;
+	ret = io_uring_queue_mmap(fd, &p, &r->uring);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	/* what of this io_uring_queue_mmap() sets depends on the release */
+	r->uring.flags = p.flags;
+	r->uring.features = p.features;
+	r->uring.ring_fd = fd;
+	r->uring.enter_ring_fd = fd;
+	return 0;
 }
 
 int ring_open(struct ring *r, const struct ring_options *o)
 {
 	/* the job's thread does everything, and collects when it wants to */
-	unsigned int wish = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER;
+	static const unsigned int wishes[] = {	/* newest first: each kernel gets what it knows */
+		IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+		IORING_SETUP_COOP_TASKRUN, IORING_SETUP_SUBMIT_ALL,
+	};
+	unsigned int flags = 0, i;
 	int ret;
 
 	memset(r, 0, sizeof(*r));
@@ -43,16 +67,23 @@ int ring_open(struct ring *r, const struct ring_options *o)
 	r->sqpoll = o->sqpoll;
 	r->reissue = o->reissue;
 	r->patience_ns = PATIENCE_NS;
+	r->stop = o->stop;
 	r->again = calloc(o->entries, sizeof(*r->again));
 	r->since = calloc(o->entries, sizeof(*r->since));
 	if (!r->again || !r->since)
 		return -ENOMEM;
 
-	if (!o->sqpoll)
-		wish |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
-	ret = setup(r, o, wish);
-	if (ret == -EINVAL)
-		ret = setup(r, o, 0);
+	for (i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
+		flags |= wishes[i];
+	if (o->sqpoll)
+		flags &= ~(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN);
+	ret = setup(r, o, flags);
+	for (i = 0; ret == -EINVAL && flags; i++) {
+		if (!(flags & wishes[i]))
+			continue;
+		flags &= ~wishes[i];
+		ret = setup(r, o, flags);
+	}
 	if (ret) {
 		r->uring.ring_fd = -1;
 		return ret;
@@ -117,10 +148,23 @@ int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file
 	return ret < 0 ? ret : 0;
 }
 
+int ring_probe_table(struct ring *r, unsigned int nr)
+{
+	int ret = ring_register_table(r, nr);
+
+	if (!ret)
+		io_uring_unregister_buffers(&r->uring);
+	return ret;
+}
+
 int ring_probe_dmabuf(struct ring *r)
 {
-	int ret = ring_register_dmabuf(r, 0, -1, -1);
+	int ret = ring_register_table(r, 1);
 
+	if (ret)
+		return ret;
+	ret = ring_register_dmabuf(r, 0, -1, -1);
+	io_uring_unregister_buffers(&r->uring);
 	return ret == -EBADF ? 0 : ret;
 }
 
@@ -128,6 +172,20 @@ static int enter(struct ring *r, unsigned int submit, unsigned int wait, unsigne
 {
 	return io_uring_enter2(r->uring.enter_ring_fd, submit, wait,
 			       r->enter_flags | flags, NULL, 0);
+}
+
+static bool stopped(const struct ring *r)
+{
+	return r->stop && *r->stop;
+}
+
+/* Whether it is worth another try, after a pause that a signal may cut short. */
+static bool pause_for_retry(const struct ring *r)
+{
+	if (stopped(r))
+		return false;
+	usleep(PAUSE_US);
+	return true;
 }
 
 int ring_submit(struct ring *r)
@@ -144,7 +202,7 @@ int ring_submit(struct ring *r)
 	} else {
 		do {
 			ret = enter(r, r->queued, 0, 0);
-		} while (ret == -EINTR || ((ret == -EAGAIN || ret == -EBUSY) && !usleep(PAUSE_US)));
+		} while (ret == -EINTR || ((ret == -EAGAIN || ret == -EBUSY) && pause_for_retry(r)));
 	}
 	if (ret > 0)
 		r->queued -= ret;
@@ -166,13 +224,13 @@ static uint64_t now_ns(void)
  */
 static void set_again_aside(struct ring *r, unsigned int tail)
 {
-	uint64_t now = now_ns();
+	uint64_t now = now_ns(), patience = stopped(r) ? 0 : r->patience_ns;
 
 	for (unsigned int i = r->cq_head; i != tail; i++) {
 		struct io_uring_cqe *cqe = &r->cqes[i & r->cq_mask];
 		unsigned int index = cqe->user_data;
 
-		if (cqe->res != -EAGAIN || (r->since[index] && now - r->since[index] > r->patience_ns)) {
+		if (cqe->res != -EAGAIN || (r->since[index] && now - r->since[index] > patience)) {
 			r->retrying -= r->since[index] != 0;
 			r->since[index] = 0;
 			continue;
@@ -220,9 +278,24 @@ int ring_reissue(struct ring *r)
 	return ret < 0 ? ret : 0;
 }
 
-int ring_wait(struct ring *r, unsigned int nr)
+/* A look at the queue is cheap; others that want this processor are let in now and then. */
+static void spin(struct ring *r, unsigned int nr)
 {
-	int ret = enter(r, 0, nr, 0);
+	unsigned int looks = 0;
 
+	while (io_uring_smp_load_acquire(r->uring.cq.ktail) - r->cq_head < nr)
+		if (++looks % SPINS == 0)
+			sched_yield();
+}
+
+int ring_wait(struct ring *r, unsigned int got, unsigned int min)
+{
+	int ret;
+
+	if (r->sqpoll) {
+		spin(r, got < min);	/* whatever comes, it may have to be issued again */
+		return 0;
+	}
+	ret = enter(r, 0, min - got, 0);
 	return ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY ? ret : 0;
 }

@@ -34,6 +34,7 @@ struct ring {
 	bool reissue;
 	bool stubborn;			/* again[] holds an I/O that has been there before */
 	uint64_t patience_ns;		/* of one I/O, then it fails with -EAGAIN */
+	const volatile bool *stop;	/* no patience any more */
 	uint64_t reissued;
 	unsigned int *again;
 	uint64_t *since;		/* ns of a unit's first -EAGAIN, or 0 */
@@ -41,12 +42,15 @@ struct ring {
 	struct io_uring uring;
 };
 
+#define RING_MAX_ENTRIES	32768u	/* the kernel's IORING_MAX_ENTRIES */
+
 struct ring_options {
 	unsigned int entries;
 	bool iopoll;
 	bool sqpoll;
 	int sqpoll_cpu;			/* -1: any */
 	bool reissue;
+	const volatile bool *stop;	/* the job is to end: nothing is tried again; or NULL */
 };
 
 /* 0 or -errno; ring_close() takes a zeroed ring too. Both by the same thread. */
@@ -59,7 +63,11 @@ int ring_register_users(struct ring *r, const struct iovec *v, unsigned int nr);
 int ring_register_table(struct ring *r, unsigned int nr);
 int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file);
 
-/* Whether slots can hold dma-bufs: 0, or -errno as the kernel put it. */
+/*
+ * Of a ring without buffers: whether it takes @nr of them, and whether their slots
+ * can hold dma-bufs. 0, or -errno as the kernel put it.
+ */
+int ring_probe_table(struct ring *r, unsigned int nr);
 int ring_probe_dmabuf(struct ring *r);
 
 /* Add a unit whose entry is filled in. The kernel sees it at ring_submit(). */
@@ -91,7 +99,11 @@ static inline const struct io_uring_cqe *ring_cqe(const struct ring *r, unsigned
 	return &r->cqes[(r->cq_first + n) & r->cq_mask];
 }
 
-/* Sleep until @nr more have completed; 0 or -errno. */
-int ring_wait(struct ring *r, unsigned int nr);
+/*
+ * Wait until there are @min completions since ring_restart(), @got of which have
+ * been collected: in the kernel, or, where a thread of the kernel's submits and a
+ * processor is spent on that anyway, at the queue. 0, too early too, or -errno.
+ */
+int ring_wait(struct ring *r, unsigned int got, unsigned int min);
 
 #endif

@@ -102,6 +102,7 @@ static int drm_alloc(struct buffer *b, const struct source_args *args, struct er
 
 const struct source_ops source_drm = {
 	.name = "drm",
+	.host = true,	/* that of most drivers */
 	.max_size = drm_max_size,
 	.alloc = drm_alloc,
 };

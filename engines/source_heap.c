@@ -42,6 +42,7 @@ static int heap_alloc(struct buffer *b, const struct source_args *args, struct e
 
 const struct source_ops source_heap = {
 	.name = "heap",
+	.host = true,
 	.max_size = heap_max_size,
 	.alloc = heap_alloc,
 };

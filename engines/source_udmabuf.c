@@ -3,19 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <linux/memfd.h>
 #include <linux/udmabuf.h>
 
 #include "buffer.h"
+#include "memory.h"
 
 #define SIZE_LIMIT	"/sys/module/udmabuf/parameters/size_limit_mb"
-#define SMALL_PAGE	4096
 
 static size_t udmabuf_max_size(void)
 {
@@ -39,18 +41,32 @@ static int no_memory(const struct buffer *b, size_t page, int err, struct error 
 			 b->size / page, page >> 20, strerror(err));
 }
 
+static size_t step_at(const struct buffer *b, size_t at)
+{
+	return b->size - at < MEMORY_STEP ? b->size - at : MEMORY_STEP;
+}
+
 /* Have the kernel join the pages before they are there, and see that it did. */
 static int join_pages(const struct buffer *b, size_t page, struct error *e)
 {
 	unsigned long kb, joined = 0;
 	char line[256], start[32];
 	bool ours = false;
+	size_t at;
+	int err = 0;
 	FILE *f;
 
-	if (madvise(b->addr, b->size, MADV_HUGEPAGE) ||
-	    madvise(b->addr, b->size, MADV_POPULATE_WRITE))
-		return error_set(e, errno, "no transparent huge pages (%s): build the kernel (5.14 or later) with CONFIG_TRANSPARENT_HUGEPAGE",
-				 strerror(errno));
+	if (madvise(b->addr, b->size, MADV_HUGEPAGE))
+		err = errno;
+	for (at = 0; at < b->size && !err; at += MEMORY_STEP) {
+		if (at && memory_check(step_at(b, at), e))
+			return -ENOMEM;
+		if (madvise((char *)b->addr + at, step_at(b, at), MADV_POPULATE_WRITE))
+			err = errno;
+	}
+	if (err)
+		return error_set(e, err, "no transparent huge pages (%s): build the kernel (5.14 or later) with CONFIG_TRANSPARENT_HUGEPAGE",
+				 strerror(err));
 	snprintf(start, sizeof(start), "%lx-", (unsigned long)b->addr);
 	f = fopen("/proc/self/smaps", "r");
 	while (f && fgets(line, sizeof(line), f)) {
@@ -67,20 +83,59 @@ static int join_pages(const struct buffer *b, size_t page, struct error *e)
 	return 0;
 }
 
-/*
- * Not just reserved: a page that is missing later would be a SIGBUS. The kernel
- * hands out neighbours in a row, so with every second page first, none are.
- */
-static int get_pages(const struct buffer *b, bool scattered)
+/* The kernel hands out neighbours in a row, so with every second page first, none are. */
+static int get_scattered(const struct buffer *b, size_t from, size_t size)
 {
 	size_t at, odd;
 
-	if (!scattered)
-		return fallocate(b->memory, 0, 0, b->size);
 	for (odd = 0; odd < 2; odd++)
-		for (at = odd * SMALL_PAGE; at < b->size; at += 2 * SMALL_PAGE)
-			if (fallocate(b->memory, 0, at, SMALL_PAGE))
+		for (at = odd * SMALL_PAGE; at < size; at += 2 * SMALL_PAGE)
+			if (fallocate(b->memory, 0, from + at, SMALL_PAGE))
 				return -1;
+	return 0;
+}
+
+/* Not just reserved: a page that is missing later would be a SIGBUS. */
+static int get_pages(const struct buffer *b, size_t page, bool scattered, struct error *e)
+{
+	size_t at;
+	int ret;
+
+	for (at = 0; at < b->size; at += MEMORY_STEP) {
+		ret = at && page == SMALL_PAGE ? memory_check(step_at(b, at), e) : 0;
+		if (ret)
+			return ret;
+		ret = scattered ? get_scattered(b, at, step_at(b, at)) : fallocate(b->memory, 0, at, step_at(b, at));
+		if (ret)
+			return no_memory(b, page, errno, e);
+	}
+	return 0;
+}
+
+/* What was promised, where frame numbers can be seen: by root. */
+static int check_scattered(const struct buffer *b, struct error *e)
+{
+	size_t pages = b->size / SMALL_PAGE, neighbours = 0, at = 0, i;
+	uint64_t entries[512], frame, last = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	while (fd >= 0 && at < pages) {
+		got = pread(fd, entries, (pages - at < 512 ? pages - at : 512) * sizeof(*entries),
+			    ((uintptr_t)b->addr / SMALL_PAGE + at) * sizeof(*entries));
+		if (got < (ssize_t)sizeof(*entries))
+			break;
+		for (i = 0; i < got / sizeof(*entries); i++, at++) {
+			frame = entries[i] & ((1ULL << 55) - 1);
+			neighbours += last && frame && (frame == last + 1 || last == frame + 1);
+			last = frame;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	if (neighbours > pages / 100 + 1)
+		return error_set(e, ENOMEM, "%zu of %zu pages lie beside the one before, and pages=scattered promises that none do: try again, or use pages=4k",
+				 neighbours, pages);
 	return 0;
 }
 
@@ -89,17 +144,27 @@ static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struc
 	size_t page = args->page;
 	unsigned int huge = page == SMALL_PAGE || args->thp ? 0 :
 		MFD_HUGETLB | (unsigned int)__builtin_ctzl(page) << MFD_HUGE_SHIFT;
+	struct rlimit limit;
 	void *addr;
+	int ret = 0;
 
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < b->size)	/* else SIGXFSZ */
+		return error_set(e, EFBIG, "the limit on the size of files is %llu bytes, and the memory is a file of %zu: raise it (ulimit -f), or use a smaller dmabuf_size",
+				 (unsigned long long)limit.rlim_cur, b->size);
 	b->memory = memfd_create("dmabuf-engine", MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
-	if (b->memory < 0 || ftruncate(b->memory, b->size) ||
-	    (!args->thp && get_pages(b, args->scattered)))
+	if (b->memory < 0 || ftruncate(b->memory, b->size))
 		return no_memory(b, page, errno, e);
+	if (!args->thp)
+		ret = get_pages(b, page, args->scattered, e);
+	if (ret)
+		return ret;
 	addr = mmap(b->addr, b->size, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_FIXED | (args->thp ? 0 : MAP_POPULATE), b->memory, 0);
 	if (addr == MAP_FAILED)
 		return no_memory(b, page, errno, e);
-	return args->thp ? join_pages(b, page, e) : 0;
+	if (args->thp)
+		return join_pages(b, page, e);
+	return args->scattered ? check_scattered(b, e) : 0;
 }
 
 static int udmabuf_export(struct buffer *b, struct error *e)
@@ -121,7 +186,9 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 	err = errno;
 	close(dev);
 	if (b->dmabuf < 0)
-		return error_set(e, err, "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
+		return error_set(e, err, err == EIO ?
+				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=), that is more than bounce buffers hold, so use dmabuf_size=128k and blocks no larger" :
+				 "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
 				 b->size, strerror(err));
 	return 0;
 }
@@ -129,6 +196,7 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 const struct source_ops source_udmabuf = {
 	.name = "udmabuf",
 	.pinnable = true,
+	.host = true,
 	.max_size = udmabuf_max_size,
 	.alloc = udmabuf_alloc,
 	.export = udmabuf_export,

@@ -2,8 +2,11 @@
 """python3 -m harness VERB: every verb is a module's function behind an argument parser."""
 
 import argparse
+import ctypes
 import dataclasses
 import errno
+import os
+import re
 import signal
 import sys
 import tempfile
@@ -12,15 +15,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, claims, columns, deps, fault, fio, guest, harmless, record, sources, suite
-from .modes import IOMMUS, MODES, MORE_MODES
+from . import abi, bench, build, cache, claims, columns, cost, deb, debian, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
+from .modes import IOMMUS, MODES, MORE_MODES, Board
 from .paths import BUILD
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One sentence, and a status that no guest program has."""
-        raise fault.Fault(f"{message} (see `{self.prog} --help`)")
+        message = re.sub(r"--([a-z][\w-]*)", lambda found: typed.name(found[1]), message)
+        raise fault.Fault(f"{message} (see `{typed.help(self.prog)}`)")
 
 
 def install(args: argparse.Namespace) -> int:
@@ -52,9 +56,8 @@ def kernel_check(args: argparse.Namespace) -> int:
 
 
 def harmless_run(args: argparse.Namespace) -> int:
-    modes = chosen_modes(args.modes)
     deps.install()
-    harmless.run(args.kernel_src, args.fio_src, modes)
+    harmless.run(args.kernel_src, args.fio_src, args.modes or tuple(MODES))
     return 0
 
 
@@ -64,31 +67,83 @@ def engine(args: argparse.Namespace) -> int:
     return 0
 
 
+def package(args: argparse.Namespace) -> int:
+    print(deb.make(args.fio_src))
+    return 0
+
+
 def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
     """The bzImage named by --kernel, or ours, built if need be."""
-    if args.kernel and not Path(args.kernel).is_file():
-        raise fault.Fault(f"there is no kernel {args.kernel}: name a bzImage with KERNEL=, or leave it out for ours")
     deps.install()
     return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, variant)
 
 
+def ready_to_record() -> None:
+    """What a record names can be told, now and not after an hour."""
+    deps.install()
+    record.checkout()
+
+
+def guests_own(args: argparse.Namespace, board: Board) -> Path:
+    """Its kernel; of programs those that there are, but a guest of ours has all."""
+    kernel = chosen_kernel(args, "arm64" if board.programs else "series")
+    if not args.kernel and not board.programs and not (BUILD / "fio").exists():
+        build.engine()
+    return kernel
+
+
 def guest_run(args: argparse.Namespace) -> int:
-    files = guest.user_files(args.files)  # bad words before a build
     iommu = IOMMUS[args.iommu]
-    kernel = chosen_kernel(args, "arm64" if iommu.board.programs else "series")
-    spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=args.command, files=files,
-                      disk=args.disk, disk_write=args.disk_write,
+    spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=args.cmd,
+                      files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
                       qemu_extra=args.qemu_extra, iommu=iommu)
+    guest.check(spec)
+    spec = dataclasses.replace(spec, kernel=guests_own(args, iommu.board))
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
         return guest.boot(spec, sys.stdout.buffer, Path(args.keep or scratch)).status
 
 
+def shell(args: argparse.Namespace) -> int:
+    """A guest to type into."""
+    iommu = IOMMUS[args.iommu]
+    spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=guest.SHELL, files=guest.user_files(args.files),
+                      disk=args.disk, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append, iommu=iommu, typing=True)
+    guest.check(spec)
+    kernel = guests_own(args, iommu.board)
+    with tempfile.TemporaryDirectory(prefix="dmabuf-shell-") as scratch:
+        return guest.boot(dataclasses.replace(spec, kernel=kernel), sys.stdout.buffer, Path(scratch)).status
+
+
+def what_there_is(_: argparse.Namespace) -> int:
+    """Every name that a variable can have, with what it stands for."""
+    for title, names in (
+            ("JOBS= of bench", {job.name: f"{job.block_bytes >> 10} KiB blocks" for job in bench.JOBS.values()}),
+            ("JOBS= of bench, measured as a sweep", {job.name: job.environment for job in bench.SWEEPS.values()}),
+            ("REGISTRATIONS=", {"none": "READ and WRITE on addresses", "user": "fixed buffers of user memory",
+                               "dmabuf": "fixed buffers that are dma-bufs"}),
+            ("MODES=, MODE=", {mode.name: " ".join(mode.args) for mode in MODES.values()}),
+            ("MODE= of guest-run, shell and fuzz alone", {mode.name: " ".join(mode.args) for mode in MORE_MODES.values()}),
+            ("IOMMU=", {iommu.name: iommu.text for iommu in IOMMUS.values()}),
+            ("COLUMNS=", {column.name: column.text for column in columns.COLUMNS.values()}),
+            ("CASES= of cost", {case.name: case.arguments for case in cost.CASES.values()}),
+            ("SUITE= of test-debian", {suite: f"whose fio is {version}" for version, suite in sources.FIO_SUITES.items()}),
+            ("BOOTS= of test-debug", {boot.name: f"kernel {boot.variant}" for boot in suite.DEBUG_BOOTS.values()}),
+            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in build.VARIANTS.items()}),
+            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in regress.shown()})):
+        print(f"{title}\n" + "".join(f"  {name:<30}{text}\n" for name, text in names.items()))
+    return 0
+
+
+def clean_cache(args: argparse.Namespace) -> int:
+    cache.clean(args.days, args.all)
+    return 0
+
+
 def fuzz(args: argparse.Namespace) -> int:
     """Under TCG a checking kernel is slow: time to boot, to end and to print is added."""
+    kernel = chosen_kernel(args, "debug")
     build.engine(args.fio_src)
-    deps.install()
-    kernel = Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, "debug")
     limit = args.seconds + 300
     command = f"SECONDS={args.seconds} SEED={args.seed} TIMEOUT={limit} /tests/run.sh $DEV fuzz"
     spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=command, memory="4G",
@@ -100,12 +155,12 @@ def fuzz(args: argparse.Namespace) -> int:
 # plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
 def show(result: dict[str, Any], run: Path) -> str:
     """All that a run.json is shown as; its table."""
-    from . import dashboard, plot, regress, report, table
+    from . import dashboard, plot, report, table
 
     text = table.render(result)
     (run / "table.txt").write_text(text)
     plot.draw(result, run)
-    plot.history(regress.history(), run)
+    plot.history(regress.shown(), run)
     dashboard.write(run, bigger=dashboard.of_bench(result))
     report.write(run)
     return text
@@ -113,41 +168,55 @@ def show(result: dict[str, Any], run: Path) -> str:
 
 def compare(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
     """Measure, record, print and draw; do the claims hold?"""
-    run = bench.measure(plan, bzimage)
-    result = bench.collect(run, plan, bzimage)
-    record.write(run / "run.json", result)
+    run, result = bench.run(plan, bzimage)
     print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
     return all(claim.holds for claim in claims.claims(result)), result
 
 
+def bench_plan(args: argparse.Namespace) -> bench.Plan:
+    """Jobs of one kind: those of a sweep have no cost, and no meter."""
+    sweeps = [name for name in args.jobs if name in bench.SWEEPS]
+    kind = args.bench or ("sweep" if sweeps else "")
+    if args.jobs and (kind == "sweep") != (sweeps == list(args.jobs)) or (sweeps and kind != "sweep"):
+        fit = bench.SWEEPS if kind == "sweep" else bench.JOBS
+        raise fault.Fault(f"{typed.said('jobs', ' '.join(args.jobs))}: curves ({' '.join(bench.SWEEPS)}) are measured by themselves, "
+                          f"with {typed.said('bench', 'sweep')}; name jobs of {' '.join(fit)}")
+    plan = {"short": bench.SHORT, "sweep": bench.SWEEP}.get(kind, bench.Plan())
+    chosen = {name: getattr(args, name) for name in ("jobs", "registrations", "modes") if getattr(args, name)}
+    return dataclasses.replace(plan, **chosen)
+
+
 def bench_run(args: argparse.Namespace) -> int:
-    chosen = {name: tuple(getattr(args, name).split()) for name in ("jobs", "registrations", "modes", "columns")
-              if getattr(args, name)}
-    for name, known in (("jobs", bench.JOBS | bench.SWEEPS), ("registrations", fio.REGISTRATIONS), ("modes", MODES),
-                        ("columns", columns.COLUMNS)):
-        if unknown := set(chosen.get(name, ())) - set(known):
-            raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
+    plan = bench_plan(args)
     if args.target == "host":
-        return bench_host(args, chosen)
+        return bench_host(args, plan)
     if args.dev or args.destructive:
         raise fault.Fault("DEV= and DESTRUCTIVE= are for TARGET=host: a guest has its own disks")
-    base, bzimage = unpatched(args.base), chosen_kernel(args)
+    chosen = [columns.COLUMNS[name] for name in args.columns or (columns.DEFAULT.name,)]
+    base = unpatched(args.base)
+    if not base and any(column.unpatched for column in chosen):
+        raise fault.Fault("the unpatched column needs an unpatched kernel: "
+                          "`make kernel VARIANT=unpatched`, or name one with BASE=")
+    plans = [columns.plan(plan, column) for column in chosen]
+    for column in chosen:
+        for mode, why in columns.unavailable(column, plan.modes).items():
+            print(f"bench: {column.name}: {mode} is unavailable: {why}")
+    ready_to_record()
+    bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
-    plan = bench.SHORT if args.short else bench.SWEEP if args.sweep else bench.Plan()
-    names = chosen.pop("columns", (columns.DEFAULT.name,))
-    return 0 if compare_columns(dataclasses.replace(plan, **chosen), [columns.COLUMNS[name] for name in names], bzimage,
-                                base) else 1
+    return 0 if compare_columns(plans, bzimage, base) else 1
 
 
-def bench_host(args: argparse.Namespace, chosen: dict[str, tuple[str, ...]]) -> int:
+def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     """Installs and builds nothing; draws only if what that needs is there."""
     from . import host
 
-    if "columns" in chosen or args.kernel or args.base or args.sweep:
+    if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
-    if "jobs" not in chosen:
-        chosen["jobs"] = tuple(name for name, job in bench.JOBS.items() if args.destructive or not job.writes)
-    plan = dataclasses.replace(bench.SHORT if args.short else bench.Plan(runtime_ms=5000), **chosen)
+    if not args.jobs and args.bench != "short":
+        plan = dataclasses.replace(plan, jobs=tuple(name for name, job in bench.JOBS.items() if args.destructive or not job.writes))
+    if args.bench != "short":
+        plan = dataclasses.replace(plan, runtime_ms=5000)
     run, result = host.measure(plan, args.dev, args.destructive)
     try:
         print(f"\n{show(result, run)}")
@@ -157,22 +226,14 @@ def bench_host(args: argparse.Namespace, chosen: dict[str, tuple[str, ...]]) -> 
     return 0 if all(claim.holds for claim in claims.claims(result)) else 1
 
 
-def compare_columns(plan: bench.Plan, chosen: list[columns.Column], bzimage: Path, base: Path | None) -> bool:
+def compare_columns(plans: list[bench.Plan], bzimage: Path, base: Path | None) -> bool:
     """A run for each column, then all of them side by side."""
-    if not base and any(column.unpatched for column in chosen):
-        raise fault.Fault("the unpatched column needs an unpatched kernel: "
-                          "`make kernel VARIANT=unpatched`, or name one with BASE=")
     good, records = True, []
-    for column in chosen:
-        lacks = columns.unavailable(column, plan.modes)
-        for mode, why in lacks.items():
-            print(f"bench: {column.name}: {mode} is unavailable: {why}")
-        holds, result = compare(dataclasses.replace(
-            plan, column=column, modes=tuple(mode for mode in plan.modes if mode not in lacks),
-            registrations=columns.registrations(column, plan.registrations)), base if column.unpatched and base else bzimage)
+    for plan in plans:
+        holds, result = compare(plan, base if plan.column.unpatched and base else bzimage)
         good, records = good and holds, [*records, result]
     if len(records) > 1:
-        print("\n" + columns.side_by_side(records, plan.modes))
+        print("\n" + columns.side_by_side(records, tuple(dict.fromkeys(mode for plan in plans for mode in plan.modes))))
     return good
 
 
@@ -184,29 +245,34 @@ def unpatched(named: str) -> Path | None:
     return base if base.exists() else None
 
 
+def with_functions(args: argparse.Namespace) -> None:
+    """What counts by function needs to know where they are."""
+    if args.kernel and not (Path(args.kernel).resolve().parent / "System.map").exists():
+        raise fault.Fault(f"{typed.said('kernel', args.kernel)} has no System.map beside it: neither idle time nor functions can be told")
+
+
 def cost_run(args: argparse.Namespace) -> int:
+    with_functions(args)
+    base = unpatched(args.base)
+    ready_to_record()
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
-    from . import cost
-
-    modes, cases = tuple(args.modes.split()) or tuple(MODES), tuple(args.cases.split()) or tuple(cost.CASES)
-    for name, chosen, known in (("modes", modes, MODES), ("cases", cases, cost.CASES)):
-        if unknown := set(chosen) - set(known):
-            raise fault.Fault(f"{name}: {' '.join(sorted(unknown))} is none of {' '.join(known)}")
-    cost.run(modes, cases, bzimage, unpatched(args.base))
+    cost.run(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
     return 0
 
 
 def test(args: argparse.Namespace) -> int:
-    deps.install()
-    tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
+    ready_to_record()
+    with runs.alone("test"):
+        tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
     print(tally)
     return 1 if tally.failed else 0
 
 
 def test_engine(args: argparse.Namespace) -> int:
     deps.install()
-    tally = suite.run_engine(args.kernel_src, args.fio_src)
+    with runs.alone("test"):
+        tally = suite.run_engine(args.kernel_src, args.fio_src)
     print(tally)
     return 1 if tally.failed else 0
 
@@ -216,58 +282,67 @@ def check_abi(args: argparse.Namespace) -> int:
     return abi.check()
 
 
+def test_debian(args: argparse.Namespace) -> int:
+    return 1 if debian.run(args.suite, chosen_kernel(args), args.steps or ()) else 0
+
+
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
-    chosen = tuple(args.boots.split()) or tuple(suite.DEBUG_BOOTS)
-    if unknown := set(chosen) - set(suite.DEBUG_BOOTS):
-        raise fault.Fault(f"boots: {' '.join(sorted(unknown))} is none of {' '.join(suite.DEBUG_BOOTS)}")
-    tally = suite.run_debug(args.kernel_src, args.fio_src, chosen)
+    with runs.alone("test"):
+        tally = suite.run_debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
     print(tally)
     return 1 if tally.failed else 0
 
 
 def redraw(args: argparse.Namespace) -> int:
+    path = record.find(args.run, record.OF_BENCH, record.OF_COST)
+    result = record.load(path, record.OF_BENCH, record.OF_COST)
     deps.install()
-    from . import cost
-
-    run = Path(args.run)
-    if (run / "run.json").exists():
-        show(record.read(run / "run.json"), run)
-    elif (run / "cost.json").exists():
-        cost.finish(record.read(run / "cost.json"), run)
+    if "speed" in result:
+        show(result, path.parent)
     else:
-        raise fault.Fault(f"{run} has neither run.json nor cost.json: name the directory of a finished run")
+        cost.finish(result, path.parent)
     return 0
 
 
 def regress_run(args: argparse.Namespace) -> int:
-    modes = chosen_modes(args.modes)
+    """What ends without a verdict says why where the verdict would be."""
+    regress.forget()
+    try:
+        return gate(args)
+    except fault.Fault as why:
+        regress.no_verdict(str(why))
+        raise
+
+
+def gate(args: argparse.Namespace) -> int:
+    """What it is compared with is known, and comparable, before anything is built."""
+    with_functions(args)
+    base = regress.find(args.base)
+    ready_to_record()
+    made = (record.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
+            build.made_from(sources.kernel(args.kernel_src), "series"))
+    if why := regress.unlike(base, made):
+        raise fault.Fault(why)
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
-    from . import regress
-
-    return regress.run(args.base, modes, bzimage)
+    return regress.run(base, args.modes or tuple(MODES), bzimage)
 
 
 def baseline(args: argparse.Namespace) -> int:
+    with_functions(args)
+    regress.recordable(Path(args.kernel) if args.kernel else None)
+    ready_to_record()
     bzimage = chosen_kernel(args)
     build.engine(args.fio_src)
-    from . import regress
-
     print(f"commit {regress.baseline(bzimage)}")
     return 0
-
-
-def chosen_modes(words: str) -> tuple[str, ...]:
-    if unknown := set(words.split()) - set(MODES):
-        raise fault.Fault(f"modes: {' '.join(sorted(unknown))} is none of {' '.join(MODES)}")
-    return tuple(words.split()) or tuple(MODES)
 
 
 def compare_records(args: argparse.Namespace) -> int:
     from . import compare as records
 
-    text, worst = records.render(*(records.read(name) for name in args.records))
+    text, worst = records.render(*(record.load(record.find(name)) for name in (args.a, args.b)))
     print(text, end="")
     return 0 if worst <= records.REPEATS else 1
 
@@ -275,10 +350,8 @@ def compare_records(args: argparse.Namespace) -> int:
 def projection(args: argparse.Namespace) -> int:
     from . import project
 
-    path = Path(args.run) / "cost.json"
-    if not path.exists():
-        raise fault.Fault(f"{path} does not exist: name the directory of a finished `make cost`")
-    print(project.render(record.read(path), project.Price(args.ghz, args.cpi, args.invalidation)), end="")
+    result = record.load(record.find(args.run, record.OF_COST), record.OF_COST)
+    print(project.render(result, project.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 
@@ -300,65 +373,86 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=function)
         return added
 
+    verb("doctor", lambda _: doctor.report(), help="what this machine lacks, how long things take; status 1 if something is missing")
+    verb("list", what_there_is, help="jobs, cases, modes, columns and what else has a name")
+    cleaner = verb("clean-cache", clean_cache, help="remove from the cache what has not been used for long")
+    cleaner.add_argument("--days", type=typed.number("days", 0), default=30, help="for how long (default %(default)s)")
+    cleaner.add_argument("--all", action="store_true", help="remove everything")
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", choices=build.VARIANTS, default="series", help="default %(default)s; they become build/bzImage, bzImage-base, bzImage-debug, bzImage-kcsan, bzImage-rt, Image-arm64")
+        "--variant", type=typed.one_of("variant", build.VARIANTS), default="series", metavar="NAME",
+        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in build.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("harmless", harmless_run, (kernel_source, fio_source),
          help="what the series does to those who do not use it").add_argument(
-        "--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+        "--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 
-    run = verb("guest-run", guest_run, (which, kernel_source), help="run one command in a guest",
-               epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run.add_argument("command", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
-    run.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
-    run.add_argument("--iommu", choices=IOMMUS, default="vtd", help="what QEMU emulates (default %(default)s); smmu: a guest of arm64")
-    run.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
+    verb("deb", package, (fio_source,), help="build the Debian package, for the fio that this Debian has")
+
+    machine = Parser(add_help=False)
+    machine.add_argument("--mode", type=typed.one_of("mode", MODES | MORE_MODES), default="strict", metavar="MODE",
+                     help=f"of {' '.join(MODES | MORE_MODES)} (default %(default)s)")
+    machine.add_argument("--iommu", type=typed.one_of("iommu", IOMMUS), default="vtd", metavar="IOMMU",
+                     help=f"what QEMU emulates, of {' '.join(IOMMUS)} (default %(default)s); smmu: a guest of arm64")
+    machine.add_argument("--files", default="", metavar="'HOST[=GUEST] ...'",
                      help="files and directories to copy in, to /root unless GUEST says where; libraries follow")
-    run.add_argument("--disk", default="1G",
+    machine.add_argument("--disk", default="1G",
                      help="what DEV is: null, a size (scratch) or an image (default %(default)s)")
+    machine.add_argument("--mem", default="2G", help="memory, in MiB or with a unit (default %(default)s)")
+    machine.add_argument("--smp", type=typed.number("smp", 1), default=2, help="processors (default %(default)s)")
+    machine.add_argument("--append", default="", help="more kernel arguments")
+
+    run = verb("guest-run", guest_run, (which, kernel_source, machine), help="run one command in a guest",
+               epilog=guest.HELP + fault.STATUS_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    run.add_argument("cmd", metavar="CMD", help="shell command; sees MODE, DEV, DEV2, NULLDEV (disks) and RESULTS (kept files)")
     run.add_argument("--disk-write", action="store_true", help="let the guest change the image named by --disk")
     run.add_argument("--icount", action="store_true", help="instruction clock: 2 ns an instruction, one processor")
-    run.add_argument("--mem", default="2G")
-    run.add_argument("--smp", type=int, default=2)
-    run.add_argument("--timeout", type=float, default=300, help="seconds (default %(default)s)")
-    run.add_argument("--append", default="", help="more kernel arguments")
+    run.add_argument("--timeout", type=typed.number("timeout", 1, whole=False), default=300, help="seconds (default %(default)s)")
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
 
-    measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
-    measure.add_argument("--short", action="store_true", help="two jobs, one round: a check more than a measurement")
-    measure.add_argument("--sweep", action="store_true", help="IOPS against block size and queue depth")
-    measure.add_argument("--jobs", default="", metavar="'JOB ...'", help="of jobs/ (default: all that are timed)")
-    measure.add_argument("--registrations", default="", metavar="'NAME ...'", help=f"of {' '.join(fio.REGISTRATIONS)}")
-    measure.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    verb("shell", shell, (which, kernel_source, machine), help="a guest to type into").add_argument(
+        "--timeout", type=typed.number("timeout", 1, whole=False), default=86400, help="seconds (default: a day)")
 
-    measure.add_argument("--target", choices=("guest", "host"), default="guest",
+    measure = verb("bench", bench_run, (which, kernel_source, fio_source), help="compare registrations in every mode")
+    measure.add_argument("--bench", type=typed.one_of("bench", ("short", "sweep")), default=None, metavar="short|sweep",
+                         help="short: two jobs, one round, a check more than a measurement; sweep: IOPS against block size and queue depth")
+    measure.add_argument("--short", action="store_const", const="short", dest="bench", help="--bench short")
+    measure.add_argument("--sweep", action="store_const", const="sweep", dest="bench", help="--bench sweep")
+    measure.add_argument("--jobs", type=typed.some_of("jobs", bench.JOBS | bench.SWEEPS), default="", metavar="'JOB ...'",
+                         help="of jobs/ (default: all that are timed)")
+    measure.add_argument("--registrations", type=typed.some_of("registrations", fio.REGISTRATIONS), default="", metavar="'NAME ...'",
+                         help=f"of {' '.join(fio.REGISTRATIONS)}")
+    measure.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+
+    measure.add_argument("--target", type=typed.one_of("target", ("guest", "host")), default="guest", metavar="guest|host",
                          help="host: the running kernel and the disk named by --dev (default %(default)s)")
     measure.add_argument("--dev", default="", metavar="/dev/nvmeXnY", help="the disk of --target host")
     measure.add_argument("--destructive", action="store_true", help="jobs that write may destroy what is on it")
-    measure.add_argument("--columns", default="", metavar="'COLUMN ...'",
+    measure.add_argument("--columns", type=typed.some_of("columns", columns.COLUMNS), default="", metavar="'COLUMN ...'",
                          help=f"machines, a run each, of {' '.join(columns.COLUMNS)} (default: {columns.DEFAULT.name})")
     measure.add_argument("--base", default="", metavar="BZIMAGE",
                          help="the kernel of the unpatched column (default: build/bzImage-base)")
 
     costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
-    costs.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
-    costs.add_argument("--cases", default="", metavar="'CASE ...'", help="of those in harness/cost.py (default: all)")
+    costs.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    costs.add_argument("--cases", type=typed.some_of("cases", cost.CASES), default="", metavar="'CASE ...'",
+                       help="of those in harness/cost.py (default: all)")
     costs.add_argument("--base", default="", metavar="BZIMAGE",
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 
     gate = verb("regress", regress_run, (which, kernel_source, fio_source), help="compare this build with a recorded one")
     gate.add_argument("--base", default="", metavar="COMMIT|RECORD", help="of results/history (default: its newest)")
-    gate.add_argument("--modes", default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    gate.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history")
 
-    verb("compare", compare_records, help="how far two records of one build differ; status 1 beyond 0.2 %%").add_argument(
-        "records", nargs=2, metavar="RECORD", help="a file of results/history, or the directory of a finished run")
+    pair = verb("compare", compare_records, help="how far two records of one build differ; status 1 beyond 0.2 %%")
+    for name in ("a", "b"):
+        pair.add_argument(name, metavar=name.upper(), help="a file of results/history, or the directory of a finished run")
 
     guess = verb("project", projection, help="what a cost run would be on hardware, under assumptions")
     guess.add_argument("run", metavar="RUN", help="directory of a finished `make cost`")
@@ -368,32 +462,78 @@ def parser() -> argparse.ArgumentParser:
                        help="of an IOTLB invalidation that is waited for (default: what the published figures leave for it)")
 
     fuzzer = verb("fuzz", fuzz, (which, kernel_source, fio_source), help="random operations in a guest, on the debug kernel")
-    fuzzer.add_argument("--seconds", type=int, default=600, help="for how long (default %(default)s)")
-    fuzzer.add_argument("--seed", type=int, default=int(time.time()) % 100000,
+    fuzzer.add_argument("--seconds", type=typed.number("seconds", 1), default=600, help="for how long (default %(default)s)")
+    fuzzer.add_argument("--seed", type=typed.number("seed", 0), default=int(time.time()) % 100000,
                         help="odd ones reset the controller, even ones poll (default: another each time)")
-    fuzzer.add_argument("--mode", choices=MODES | MORE_MODES, default="strict")
+    fuzzer.add_argument("--mode", type=typed.one_of("mode", MODES | MORE_MODES), default="strict", metavar="MODE",
+                        help=f"of {' '.join(MODES | MORE_MODES)} (default %(default)s)")
 
     verb("test", test, (kernel_source, fio_source), help="host tests, series checks, guest tests, cost gate, short bench")
     verb("test-engine", test_engine, (kernel_source, fio_source), help="the engine's tests, on the host and in guests")
     verb("check-abi", check_abi, help="run the engine built for each fio in each fio")
+    other = verb("test-debian", test_debian, (which, kernel_source), help="what is typed on another release of Debian, in a root of its own")
+    other.add_argument("suite", type=typed.one_of("suite", debian.SUITES), metavar="SUITE", help=f"of {' '.join(debian.SUITES)}")
+    other.add_argument("--steps", type=debian.steps_named, default="", metavar="'WORD ...'", help="only those with such a word in their title")
     verb("test-debug", test_debug, (kernel_source, fio_source),
          help="guest tests on kernels that check themselves").add_argument(
-        "--boots", default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")
+        "--boots", type=typed.some_of("boots", suite.DEBUG_BOOTS), default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")
     verb("plot", redraw, help="write a run's tables, figures and report again").add_argument("run", metavar="RUN")
     return top
 
 
+def named(args: argparse.Namespace) -> None:
+    """What is named is there, before anything is built."""
+    if getattr(args, "kernel", ""):
+        if not Path(args.kernel).is_file():
+            raise fault.Fault(f"there is no kernel {typed.said('kernel', args.kernel)}: name a bzImage, or leave it out for ours")
+    if getattr(args, "kernel_src", ""):
+        sources.look(Path(args.kernel_src))
+    if getattr(args, "fio_src", ""):
+        sources.fio(args.fio_src)
+
+
+def follow() -> None:
+    """We end with make, and QEMU with us."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def stop(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def catch() -> None:
+    """Whatever ends us, what we began is undone; but under nohup a terminal may go."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, stop)
+
+
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    catch()
     try:
-        args = parser().parse_args()
+        words = typed.options(sys.argv[1:])
+        if typed.at_make:
+            follow()
+        args = parser().parse_args(words)
+        named(args)
+        start = time.monotonic()
         status: int = args.verb(args)
+        if status == 0:
+            cache.took(words[0] + (f" {args.bench}" if getattr(args, "bench", None) else ""), time.monotonic() - start)
         return status
     except fault.Fault as error:
         print(f"harness: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # for the interpreter to close
+        return 141
+    except FileNotFoundError as error:
+        missing = f"there is no {error.filename} here: `make doctor` says what this machine lacks"
+        print(f"harness: {missing if '/' not in str(error.filename) else error}", file=sys.stderr)
+        return fault.Fault.status
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         print(f"harness: {error}" + (f": make room in {tempfile.gettempdir()}, or name another place with TMPDIR=, "

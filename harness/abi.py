@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from . import progress, sources
+from .build import fio
 from .fault import Fault
 from .paths import CACHE, ROOT
 
@@ -16,8 +17,7 @@ JOB = ("--name=job", "--filename=f", "--size=256k", "--rw=randrw", "--bs=4k", "-
 
 def build(tree: Path, out: Path) -> Path:
     make = ["make", f"-j{os.cpu_count()}", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}"]
-    if not (tree / "fio").exists():
-        progress.run(f"building {tree.name}", [*make, "fio"], CACHE / "log/fio", count=r"^ +CC ", total=180)
+    fio(tree)
     out.mkdir()
     progress.run(f"building the engine for {tree.name}", [*make, f"O={out}"], CACHE / "log/abi")
     return out / "dmabuf.so"

@@ -2,7 +2,6 @@
 """The comparison: every mode, registration and job, verified, repeated, interleaved, recorded."""
 
 import dataclasses
-import datetime
 import json
 import time
 from collections.abc import Iterator
@@ -11,11 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from . import build, fio, guest, progress, record
+from . import build, fio, guest, progress, record, runs
 from .columns import DEFAULT, Column
 from .fault import Fault
 from .modes import IOMMUS, MODES, Mode
-from .paths import RESULTS
 
 EVENTS = ("map", "unmap", "flush", "command")
 NS_AN_INSTRUCTION = 2  # -icount shift=1
@@ -223,23 +221,22 @@ def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
         "seconds": round(time.monotonic() - start, 1)})
 
 
-def open_run(plan: Plan, made_of: dict[str, Any]) -> Path:
-    """The directory of an interrupted run of the same things, or a new one."""
-    key = build.digest(json.dumps([made_of, dataclasses.asdict(plan)]))[:8]
-    for started in sorted(RESULTS.glob(f"*-{key}*")):
-        if not (started / "run.json").exists():
-            progress.say(f"bench: going on with {started.name}")
-            return started
-    name = f"{datetime.date.today()}-{key}"
-    number = sum(1 for _ in RESULTS.glob(f"{name}*"))
-    run = RESULTS / (name + (f"-{number + 1}" if number else ""))
-    run.mkdir(parents=True)
-    return run
+def key(plan: Plan, made_of: dict[str, Any], measured_by: dict[str, Any]) -> str:
+    """Boots of equal keys are parts of one run."""
+    return build.digest(json.dumps([made_of, measured_by, dataclasses.asdict(plan)]))[:8]
 
 
-def measure(plan: Plan, kernel: Path) -> Path:
-    """Boot whatever this run still lacks; returns its directory."""
-    run = open_run(plan, record.made_of(kernel))
+def run(plan: Plan, kernel: Path) -> tuple[Path, dict[str, Any]]:
+    """A finished run; one that was interrupted is gone on with."""
+    stem = key(plan, record.made_of(kernel), record.measured_by())
+    with runs.unfinished(stem, again=True) as place:
+        measure(plan, kernel, place)
+        result = collect(place, plan, kernel)
+        return runs.finish(place, stem, record.OF_BENCH, result), result
+
+
+def measure(plan: Plan, kernel: Path, run: Path) -> None:
+    """Boot whatever this run still lacks."""
     todo = [boot for boot in boots(plan) if not (run / "boots" / boot.name / "boot.json").exists()]
     left, start, expected = sum(boot.seconds for boot in todo), time.monotonic(), 0.0
     for number, boot in enumerate(todo, 1):
@@ -247,7 +244,6 @@ def measure(plan: Plan, kernel: Path) -> Path:
         progress.say(f"bench: {boot.name} ({number} of {len(todo)}), about {progress.clock(left * pace)} left")
         run_boot(boot, plan.column, kernel, run / "boots" / boot.name)
         left, expected = left - boot.seconds, expected + boot.seconds
-    return run
 
 
 def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
@@ -309,7 +305,7 @@ def collect(run: Path, plan: Plan, kernel: Path) -> dict[str, Any]:
         for registration in plan.registrations:
             if (mode, registration) not in verified:
                 raise Fault(f"{mode} {registration} was measured without verified data: remove {run} and run again")
-    return {"schema": record.SCHEMA, "id": run.name, "accel": sorted({boot["accel"] for boot in done}),
+    return {"schema": record.SCHEMA, "id": "", "accel": sorted({boot["accel"] for boot in done}),
             "plan": dataclasses.asdict(plan), "made_of": record.made_of(kernel), "circumstances": record.circumstances(),
             "boots": done, "speed": speed_rows(run, plan), "cost": cost_rows(run, plan),
             "operations": operation_rows(run, plan)}

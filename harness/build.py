@@ -130,7 +130,10 @@ def configure(make: list[str], tree: Path, objects: Path, fragment: str) -> None
 
 def kernel_tree(source: sources.Source) -> Path:
     """The base with the series applied; only files that changed are written."""
-    tree = CACHE / "tree" / f"linux-{source.name}"
+    tree = CACHE / "tree" / f"linux-{source.place}"
+    copy_of = tree.with_name(f"{tree.name}.of")
+    if source.of and tree.exists() and not (copy_of.exists() and copy_of.read_text() == source.name):
+        shutil.rmtree(tree)  # it was edited since: objects that are still good are by their time
     if not tree.exists():
         sources.room()
         tree.parent.mkdir(exist_ok=True)
@@ -139,9 +142,17 @@ def kernel_tree(source: sources.Source) -> Path:
         progress.run("copying the kernel tree", ["cp", "-a", "--reflink=auto", str(source.tree), str(partial)],
                      CACHE / "log/copy")
         partial.rename(tree)
+        copy_of.write_text(source.name)
     progress.run("applying the series", [sys.executable, str(SERIES), "apply", "--base", str(source.tree), "--out",
                                          str(tree)], CACHE / "log/apply")
-    return tree
+    return sources.used(tree)
+
+
+def made_from(source: sources.Source, variant: str) -> dict[str, str | None]:
+    """What decides a kernel's bytes; equal values, equal kernels."""
+    chosen = VARIANTS[variant]
+    return {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
+            "config_sha256": digest(requested(chosen.fragments)), "compiler": text(f"{chosen.arch.prefix}gcc", "--version").splitlines()[0]}
 
 
 def kernel(named: str = "", variant: str = "series") -> Path:
@@ -151,23 +162,24 @@ def kernel(named: str = "", variant: str = "series") -> Path:
         deps.install(deps.ARM64)
         arm64_programs()
     source = sources.kernel(named)
-    made_from = {"base": source.name, "series_sha256": digest(compose()) if chosen.patched else None,
-                 "config_sha256": digest(requested(chosen.fragments)), "compiler": text(f"{chosen.arch.prefix}gcc", "--version").splitlines()[0]}
-    product = CACHE / "kernel" / digest(json.dumps(made_from))[:16]
+    made = made_from(source, variant)
+    product = CACHE / "kernel" / digest(json.dumps(made))[:16]
     image = product / Path(chosen.arch.image).name
     if not image.exists():
         with lock("kernel"):
             if not image.exists():  # nor did the build that we waited for make it
-                make_kernel(source, variant, made_from, product)
+                make_kernel(source, variant, made, product)
+    sources.used(product)
     return link(chosen.image, image)
 
 
-def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str | None], product: Path) -> None:
+def make_kernel(source: sources.Source, variant: str, made: dict[str, str | None], product: Path) -> None:
     tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
-    objects = CACHE / "obj" / f"{variant}-{source.name}"
+    objects = CACHE / "obj" / f"{variant}-{source.place}"
     arch = VARIANTS[variant].arch
     make = ["make", "-C", str(tree), f"O={objects}", f"CC=ccache {arch.prefix}gcc", *arch.make]
     configure(make, tree, objects, requested(VARIANTS[variant].fragments))
+    sources.used(objects)
     progress.run("building the kernel", [*make, f"-j{os.cpu_count()}", Path(arch.image).name, "modules"], CACHE / "log/kernel",
                  count=r"^  (CC|AS) ", total=OBJECTS, env=REPRODUCIBLE)
     product.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +191,7 @@ def make_kernel(source: sources.Source, variant: str, made_from: dict[str, str |
         (fresh / "modules").mkdir()
         for module in (objects / "modules.order").read_text().split():
             shutil.copy((objects / module).with_suffix(".ko"), fresh / "modules")
-        (fresh / "made_from.json").write_text(json.dumps(made_from, indent=1) + "\n")
+        (fresh / "made_from.json").write_text(json.dumps(made, indent=1) + "\n")
         shutil.rmtree(product, ignore_errors=True)
         fresh.rename(product)
 
@@ -200,24 +212,34 @@ def arm64_programs() -> None:
         link("arm64/busybox", root / "bin/busybox")
 
 
+def fio(tree: Path) -> Path:
+    """Its binary, built in the tree unless it is there."""
+    if not (tree / "fio").exists():
+        progress.run("building fio", ["make", f"-j{os.cpu_count()}", "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
+                     CACHE / "log/fio", count=r"^ +CC ", total=180)
+    return tree / "fio"
+
+
 def engine(named: str = "") -> None:
     """build/fio, build/dmabuf.so, what measures, and build/tests/*."""
     with lock("engine"):
         tree = sources.fio(named)
         BUILD.mkdir(exist_ok=True)
+        (BUILD / "examples").mkdir(exist_ok=True)
         jobs = f"-j{os.cpu_count()}"
-        if not (tree / "fio").exists():
-            progress.run("building fio", ["make", jobs, "-C", str(ROOT / "engines"), "fio", f"FIO_SRC={tree}"],
-                         CACHE / "log/fio", count=r"^ +CC ", total=180)
-        link("fio", tree / "fio")
+        link("fio", fio(tree))
         warn = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
-        quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", f"O={BUILD}"],
+        # Relative, as make takes a blank for the end of a name.
+        quick = {"the engine": ["make", "-C", str(ROOT / "engines"), f"FIO_SRC={tree}", "O=../build"],
                  "the meter": [*warn, "-o", str(BUILD / "meter"), str(ROOT / "harness/guest/meter.c")],
                  "iocost": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "iocost"),
                             str(ROOT / "harness/guest/iocost.c"), "-luring"],
-                 "the engine's tests": ["make", "-C", str(ROOT / "tests/engine"), f"FIO_SRC={tree}", f"O={BUILD}"],
+                 "the example": [*warn, f"-I{ROOT / 'kernel/overlay/include/uapi'}", "-o", str(BUILD / "examples/read"),
+                                 str(ROOT / "examples/read.c"), "-luring"],
+                 "the engine's tests": ["make", "-C", str(ROOT / "tests/engine"), f"FIO_SRC={tree}", "O=../../build"],
+                 "the GPUs' tests": ["make", "-C", str(ROOT / "tests/gpu"), "O=../../build"],
                  "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
                                   str(ROOT / "harness/qemu/profile.c")],
-                 "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), f"O={BUILD / 'tests'}"]}
+                 "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), "O=../../build/tests"]}
         for what, argv in quick.items():
             compile_quickly(what, argv)

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What else than the reference machine the comparison can run on, as data."""
 
+import dataclasses
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import fio
+from .fault import Fault
 from .modes import IOMMUS
+
+if TYPE_CHECKING:
+    from . import bench
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,17 @@ COLUMNS = {column.name: column for column in (
     Column("unpatched", "unpatched kernel", unpatched=True),
 )}
 DEFAULT = COLUMNS["vtd"]
+
+
+def plan(wanted: "bench.Plan", column: Column) -> "bench.Plan":
+    """What of it this column can have."""
+    lacks = unavailable(column, wanted.modes)
+    modes = tuple(mode for mode in wanted.modes if mode not in lacks)
+    names = registrations(column, wanted.registrations)
+    if not (modes and names):
+        raise Fault(f"column {column.name}: nothing to measure, " + (f"{'; '.join(lacks.values())}" if not modes else
+                    "an unpatched kernel registers no dma-bufs") + ": name others with MODES= or REGISTRATIONS=")
+    return dataclasses.replace(wanted, column=column, modes=modes, registrations=names)
 
 
 def registrations(column: Column, chosen: tuple[str, ...]) -> tuple[str, ...]:

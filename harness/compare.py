@@ -1,27 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two records of one build, cell by cell: how well do the instructions of an I/O repeat?"""
 
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from . import record
 from .fault import Fault
 
 REPEATS = 0.002  # what two runs of one build may differ by
-FILES = ("run.json", "cost.json", "record.json")
 
 Row = dict[str, Any]
-
-
-def read(name: str) -> Row:
-    """A record, or the directory of a run."""
-    path = Path(name)
-    found = next((path / each for each in FILES if (path / each).exists()), path)
-    if not found.is_file():
-        raise Fault(f"{name} is no record: name a file of results/history, or the directory of a finished bench, cost or regress")
-    result: Row = record.read(found)
-    return result
 
 
 def cells(result: Row) -> dict[str, float]:

@@ -2,7 +2,6 @@
 """What one I/O costs, exactly: every instruction the guest executes, by function, mode by mode."""
 
 import dataclasses
-import datetime
 import json
 import tempfile
 import time
@@ -12,16 +11,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from . import build, guest, mechanisms, profile, progress, record, sources
+from . import build, guest, mechanisms, profile, progress, record, runs, sources
 from .fault import Fault
 from .modes import MODES
-from .paths import BUILD, RESULTS, ROOT
+from .paths import BUILD, ROOT
 
 HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
 EDGE = 2  # commands that may lie across the edges of a window
 EXACT = 0.001  # how far the profile's sum may be from the instruction clock
-SCHEMA = 2  # of cost.json
 BUFFER = "8g"  # of the cases that ask whether a place in a large buffer costs more
 
 
@@ -138,24 +136,21 @@ def block_bytes(case: Case) -> int:
 def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> Path:
     made_of = {"kernel": record.made_of_kernel(kernel), "base": record.made_of_kernel(base) if base else None,
                "iocost_sha256": sources.sha256(BUILD / "iocost"), "profile_sha256": sources.sha256(BUILD / "profile.so")}
-    name = f"{datetime.date.today()}-cost-{build.digest(json.dumps([made_of, modes, cases]))[:8]}"
-    number = sum(1 for _ in RESULTS.glob(f"{name}*"))
-    run = RESULTS / (name + (f"-{number + 1}" if number else ""))
+    stem = f"cost-{build.digest(json.dumps([made_of, modes, cases]))[:8]}"
     rows: list[Row] = []
     base_rows: list[Row] = []
     todo = list(cells(cases))
-    for mode in modes:
-        start = time.monotonic()
-        progress.say(f"cost: {mode}, {len(todo)} cells ...")
-        rows += boot(kernel, mode, todo, run / "boots" / mode)
-        if base:
-            base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], run / "boots" / f"{mode}-base")
-        progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
-    result = {"schema": SCHEMA, "id": run.name, "made_of": made_of, "circumstances": record.circumstances(),
-              "modes": modes, "cases": {name: dataclasses.asdict(CASES[name]) for name in cases},
-              "rows": rows, "base_rows": base_rows}
-    record.write(run / "cost.json", result)
-    return run
+    with runs.unfinished(stem) as place:
+        for mode in modes:
+            start = time.monotonic()
+            progress.say(f"cost: {mode}, {len(todo)} cells ...")
+            rows += boot(kernel, mode, todo, place / "boots" / mode)
+            if base:
+                base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], place / "boots" / f"{mode}-base")
+            progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
+        return runs.finish(place, stem, record.OF_COST, {
+            "schema": record.OF_COST.schema, "id": "", "made_of": made_of, "circumstances": record.circumstances(), "modes": modes,
+            "cases": {name: dataclasses.asdict(CASES[name]) for name in cases}, "rows": rows, "base_rows": base_rows})
 
 
 def average(rows: list[Row], value: str, **where: str) -> float | None:
@@ -302,10 +297,8 @@ def render(result: Row) -> str:
 
 
 def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> None:
-    if not (kernel.resolve().parent / "System.map").exists():
-        raise Fault(f"{kernel} has no System.map beside it: neither idle time nor functions can be told")
     directory = measure(modes, cases, kernel, base)
-    result = record.read(directory / "cost.json")
+    result = record.load(directory / "cost.json", record.OF_COST)
     finish(result, directory)
     print(f"\n{render(result)}\nrecord, figures and report.html: {directory.relative_to(ROOT)}")
 
@@ -317,6 +310,6 @@ def finish(result: Row, directory: Path) -> None:
     (directory / "cost.txt").write_text(render(result))
     plot.subsystems(result, directory)
     plot.curves(result, directory)
-    plot.history(regress.history(), directory)
+    plot.history(regress.shown(), directory)
     dashboard.write(directory, smaller=dashboard.of_cost(result))
     report.write(directory)

@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,22 +23,31 @@ from .fault import Fault, LostGuest, Splat, TimedOut, WrongMode
 from .initrd import cpio, with_libraries
 from .modes import IOMMUS, PC, Board, Iommu, Mode
 from .paths import BUILD, CACHE, ROOT
+from .sources import sha256
 from .splat import END, splats
 
 CHANNELS = ("out", "status", "results")
 DISKS = {"NULLDEV": "null", "DEV": "data", "DEV2": "data2"}  # guest variable -> NVMe serial
 MDTS = 9  # 2^9 pages: commands of up to 2 MiB
-ARGS = ("panic=-1", "oops=panic", "nvme_core.multipath=Y", "hugepages=64", "tsc=reliable",
+ARGS = ("panic=-1", "oops=panic", "nvme_core.multipath=N", "hugepages=64", "tsc=reliable",
         "nvme.poll_queues=1", "udmabuf.size_limit_mb=4096", "udmabuf.list_limit=65536")
 
 HELP = """\
 The guest has three NVMe controllers, each in an IOMMU group of its own: $NULLDEV
-(64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). Each has one
-path, so that none is a multipath head, with nvme_core.multipath=Y as elsewhere.
-fio, dmabuf.so, /jobs and /tests are there once `make engine` has built them;
-busybox is the rest.
+(64 GiB of nothing), $DEV (see --disk) and $DEV2 (256 MiB scratch). It boots with
+nvme_core.multipath=N, as a disk that goes and comes back while somebody has it open
+is another path of the old one otherwise; APPEND=nvme_core.multipath=Y has heads.
+fio, dmabuf.so, /examples, /jobs and /tests are there once `make engine` has built
+them; busybox is the rest.
 IOMMU=smmu is an arm64 guest with pages of 64 KiB, of /tests and busybox only.
 
+"""
+
+# A session of its own, whose first terminal is its own: ^C and job control work.
+SHELL = """\
+exec >/dev/hvc0 2>&1
+echo "A guest in IOMMU mode $MODE: DEV=$DEV DEV2=$DEV2 NULLDEV=$NULLDEV; fio, dmabuf-check, /examples, /jobs, /tests. exit ends it."
+setsid sh -c "PS1='guest:\\w# ' exec sh -i </dev/hvc0 >/dev/hvc0 2>&1"
 """
 
 
@@ -65,6 +75,7 @@ class Spec:
     iommu: Iommu = IOMMUS["vtd"]
     nulls: int = 1  # disks like NULLDEV: NULLDEV2 and so on
     block: int = 512  # logical block size of the disks
+    typing: bool = False  # our terminal is the guest's /dev/hvc0
 
 
 @dataclass(frozen=True)
@@ -76,19 +87,28 @@ class Outcome:
     results: Path  # what the command left in /results
 
 
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def kvm_verdicts() -> dict[str, bool]:
+    """Of kernels that were tried since this machine booted, by their digest."""
+    path = CACHE / "kvm"
+    words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return {each[1]: each[2] == "works" for each in words if len(each) == 3 and each[0] == boot_id()}
+
+
 @functools.cache
 def kvm_works(kernel: Path) -> bool:
     """Does a kernel come as far as having no root, and reboot?  Nested KVM may be there and refuse or hang.
 
-    Tried once for each boot of this machine, as a guest that hangs takes its 15 s to be found out.
+    Tried once for each kernel and boot of this machine, as a guest that hangs takes its 15 s to be found out.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    verdict = CACHE / "kvm"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    known = verdict.read_text().split() if verdict.exists() else []
-    if known[:1] == [boot_id]:
-        return known[1:] == ["works"]
+    known, key = kvm_verdicts(), sha256(kernel)
+    if key in known:
+        return known[key]
     argv = [PC.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "kvm",
             "-cpu", "host", "-m", "512M", "-kernel", str(kernel), "-append", "panic=-1"]
     try:
@@ -100,7 +120,8 @@ def kvm_works(kernel: Path) -> bool:
     if problem:
         print(f"harness: KVM does not work here, going on without it: {problem.splitlines()[0]}", file=sys.stderr)
     CACHE.mkdir(parents=True, exist_ok=True)
-    verdict.write_text(f"{boot_id} {'fails' if problem else 'works'}\n")
+    lines = [f"{boot_id()} {each} {'works' if works else 'fails'}\n" for each, works in (known | {key: not problem}).items()]
+    (CACHE / "kvm").write_text("".join(lines))
     return not problem
 
 
@@ -163,11 +184,13 @@ def qemu_argv(spec: Spec, run: Path, out_fd: int) -> list[str]:
     for name in disks(spec).values():
         argv += blockdev(spec, name, run)
         argv += ["-device", f"nvme,drive={name},serial={name},mdts={MDTS}{block}"]
+    if spec.typing:
+        argv += ["-chardev", "stdio,id=typing,signal=off", "-device", "virtconsole,chardev=typing"]
     return argv + split("QEMU_EXTRA", spec.qemu_extra)
 
 
 def busybox(board: Board) -> Path:
-    return BUILD / board.programs / "busybox" if board.programs else Path("/bin/busybox")
+    return BUILD / board.programs / "busybox" if board.programs else Path(shutil.which("busybox") or "/bin/busybox")
 
 
 def base_files(board: Board) -> dict[str, Path | bytes]:
@@ -185,7 +208,9 @@ def fio_files() -> dict[str, Path]:
              "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
              "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
+             "/examples/read": BUILD / "examples/read", "/tests/example.sh": ROOT / "tests/harness/example.sh",
              "/tests/ktap.sh": ROOT / "tests/engine/ktap.sh"}
+    built |= {f"/usr/lib/standin/{name}": BUILD / "standin" / name for name in ("libcuda.so.1", "libamdhip64.so", "calls")}
     return built | {f"/jobs/{path.name}": path for path in (ROOT / "jobs").glob("*")}
 
 
@@ -211,15 +236,25 @@ def environment(spec: Spec) -> bytes:
     return f"export MODE={spec.mode.name}\nEXPECT={spec.mode.expect}\nDISKS={shlex.quote(words)}\n".encode()
 
 
-def prepare(spec: Spec, run: Path) -> None:
+def check(spec: Spec) -> None:
+    """Is this a guest?  All that can be told without its kernel, and before one is built."""
     if not spec.command.strip():
         raise Fault("there is no command to run: say CMD='...'")
-    if not spec.kernel.is_file():
-        raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
     if spec.cpus < 1 or spec.timeout <= 0:
         raise Fault("SMP= and TIMEOUT= must be above 0")
     if not (spec.disk == "null" or is_size(spec.disk) or Path(spec.disk).is_file() or Path(spec.disk).is_block_device()):
         raise Fault(f"DISK={spec.disk} is neither null, a size such as 512M, nor an existing image")
+    if not re.fullmatch(r"0*[1-9]\d*[KMGT]?", spec.memory):
+        raise Fault(f"MEM={spec.memory} is no size: say 2G, or a number of MiB")
+    split("QEMU_EXTRA", spec.qemu_extra)
+    if why := spec.iommu.lacks.get(spec.mode.name):
+        raise WrongMode(f"IOMMU={spec.iommu.name} has no mode {spec.mode.name}: {why}")
+
+
+def prepare(spec: Spec, run: Path) -> None:
+    check(spec)
+    if not spec.kernel.is_file():
+        raise Fault(f"there is no kernel {spec.kernel}: name a bzImage with KERNEL=, or run `make kernel`")
     board = spec.iommu.board
     if not (shutil.which(board.qemu) and busybox(board).exists() and (shutil.which("fdtput") or not board.dtb)):
         raise Fault("QEMU, busybox or fdtput is missing: run `make kernel VARIANT=arm64`" if board.programs else
@@ -267,7 +302,20 @@ def processor() -> Iterator[str]:
 
 
 @contextmanager
-def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[bytes]]:
+def terminal() -> Iterator[None]:
+    """QEMU sets ours to its liking, and may be killed before it sets it back."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def qemu(argv: list[str], run: Path, out_fd: int, typing: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """QEMU dies with us, however we die."""
     tcg = "-accel" in argv and argv[argv.index("-accel") + 1].startswith("tcg")
     with processor() as cpu, (run / "stderr").open("wb") as stderr:
@@ -276,8 +324,8 @@ def qemu(argv: list[str], run: Path, out_fd: int) -> Iterator[subprocess.Popen[b
         # Which of them goes on when both could decides how many completions an interrupt finds: 12 to 125 of 1 MiB
         # reads, 660 instructions each. As batch jobs neither breaks in on the other, and what an I/O costs repeats.
         pin += ["chrt", "--batch", "0"] if "-icount" in argv else []
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *argv], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=(out_fd,),
+        ours = None if typing else subprocess.DEVNULL
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *argv], stdin=ours, stdout=ours, stderr=stderr, pass_fds=(out_fd,),
                                    start_new_session=True)  # ^C is for us to handle
         try:
             yield process
@@ -311,6 +359,10 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
     if returncode and not console:
         raise Fault(f"QEMU did not start: {' '.join((run / 'stderr').read_text().split())}: "
                     "look at KERNEL=, MEM=, SMP= and QEMU_EXTRA=")
+    if lacks := re.findall(r"harness: this kernel has no (\S+)", console):
+        modules = " and ".join(f"{name}.ko" for name in lacks)
+        raise Fault(f"this kernel has no {' and no '.join(lacks)} driver: build it in, or put {modules} and what they need "
+                    "into modules/ beside KERNEL=")
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "
                         f"{', '.join(observed)}: {spec.iommu.lacks.get(spec.mode.name, 'look for IOMMU lines in its log')}")
@@ -332,14 +384,14 @@ def unpack(archive: Path, target: Path) -> None:
 
 def boot(spec: Spec, sink: Sink, keep: Path) -> Outcome:
     """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`."""
-    keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dmabuf-guest-") as directory:
         run = Path(directory)
         prepare(spec, run)
+        keep.mkdir(parents=True, exist_ok=True)
         source, out_fd = os.pipe()
         argv = qemu_argv(spec, run, out_fd)
         try:
-            with qemu(argv, run, out_fd) as process:
+            with terminal() if spec.typing else nullcontext(), qemu(argv, run, out_fd, spec.typing) as process:
                 os.close(out_fd)
                 ended = pump(source, sink, time.monotonic() + spec.timeout)
                 returncode = process.wait() if ended else None

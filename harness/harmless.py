@@ -54,8 +54,10 @@ WITH = Kind("with", True, ("base.config",), "CONFIG_DMA_BUF_IO=y\n")
 def compile_some(source: sources.Source, kind: Kind) -> Path:
     """The objects that the series touches, and the probe."""
     tree = build.kernel_tree(source) if kind.patched else source.tree
-    objects = CACHE / "obj" / f"harmless-{kind.name}-{source.name}"
+    objects = CACHE / "obj" / f"harmless-{kind.name}-{source.place}"
     make = ["make", "-C", str(tree), f"O={objects}", "CC=ccache gcc", f"-j{os.cpu_count()}"]
+    objects.mkdir(parents=True, exist_ok=True)
+    sources.used(objects)
     build.configure(make, tree, objects, build.requested(kind.fragments) + kind.more)
     progress.run(f"compiling, {kind.name}", [*make, "prepare", *PLACES], CACHE / "log/harmless", count=r"^  (CC|AS) ",
                  total=330, env=build.REPRODUCIBLE)

@@ -9,7 +9,6 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import bench, progress, record, sources
+from . import bench, progress, record, runs, sources
 from .columns import Column
 from .fault import Fault, WrongMode
 from .modes import MODES, Mode
@@ -79,7 +78,7 @@ def find(path: str) -> Disk:
     if (block / "partition").exists():
         raise Fault(f"DEV={path} is a partition: name the whole disk, /dev/{block.parent.name}")
     if "nvme-subsystem" in block.parts or any(part.startswith("nvme-subsys") for part in block.parts):
-        raise Fault(f"DEV={path} is a multipath head, which cannot take dma-bufs: boot with nvme_core.multipath=N")
+        raise Fault(f"DEV={path} is a multipath head, and the mode of one disk is switched here, not of all its paths: boot with nvme_core.multipath=N")
     if not re.fullmatch(r"nvme\d+n\d+", device.name):
         raise Fault(f"DEV={path} is no NVMe disk")
     if (transport := text(block.parent / "transport")) != "pcie":
@@ -192,7 +191,6 @@ def borrowed(disk: Disk, cpu: int) -> Iterator[None]:
     """Whatever happens in between, mode, driver and governor end as they were."""
     governor, mode = SYS / f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", disk.type()
     was = text(governor)
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     progress.say(f"host: IOMMU group {disk.group.name} of {disk.function.name} is {mode}, governor {was or 'none'}; both will be again")
     try:
         if was:
@@ -290,9 +288,9 @@ def cost_rows(run: Path, plan: bench.Plan) -> list[dict[str, Any]]:
 
 
 def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[str, Any]]:
+    disk = find(path)
     if lacking := [name for name in NEEDED if not (BUILD / name).exists()]:
         raise Fault(f"build/ lacks {' '.join(lacking)}: run `make engine`")
-    disk = find(path)
     refuse_in_use(disk)
     writers = [name for name in plan.jobs if bench.JOBS[name].writes]
     if writers and not destructive:
@@ -301,7 +299,13 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     iommu = "vtd" if list(SYS.glob("class/iommu/dmar*")) else "amd"  # for which there is a tracepoint of flushes
     plan = dataclasses.replace(plan, read_only=not destructive, column=Column(
         "host", "this machine", iommu=iommu, icount=False, options="" if destructive else "--readonly"))
-    run = bench.RESULTS / f"{datetime.datetime.now():%Y-%m-%d-host-%H%M%S}"
+    with runs.unfinished("host") as run:
+        result = collect(plan, disk, cpu, run)
+        return runs.finish(run, f"host-{datetime.datetime.now():%H%M%S}", record.OF_BENCH, result), result
+
+
+def collect(plan: bench.Plan, disk: Disk, cpu: int, run: Path) -> dict[str, Any]:
+    """All rounds, with the machine as it was after them."""
     modes = [MODES[name] for name in plan.modes]
     with borrowed(disk, cpu):
         place = about(disk, cpu)
@@ -313,12 +317,10 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     made_of = {"kernel": {"release": platform.release(), "version": platform.version()},
                "engine_sha256": sources.sha256(BUILD / "dmabuf.so"), "meter_sha256": sources.sha256(BUILD / "meter"),
                "fio": {"version": sources.FIO_VERSION, "sha256": sources.sha256(BUILD / "fio")}}
-    result = {"schema": record.SCHEMA, "id": run.name, "accel": ["hardware"], "plan": dataclasses.asdict(plan),
+    return {"schema": record.SCHEMA, "id": "", "accel": ["hardware"], "plan": dataclasses.asdict(plan),
               "made_of": made_of, "host": place,
               "circumstances": {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                                 "qemu": "no QEMU", "host_cpu": record.host_cpu(), "host_cpus": os.cpu_count(),
                                 "host_kernel": platform.release()},
               "boots": [record.read(each) for each in sorted((run / "boots").glob("*/boot.json"))],
               "speed": bench.speed_rows(run, plan), "cost": cost_rows(run, plan), "operations": bench.operation_rows(run, plan)}
-    record.write(run / "run.json", result)
-    return run, result

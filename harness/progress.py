@@ -30,8 +30,11 @@ def run(title: str, argv: list[str], log: Path, count: str = "", total: int = 0,
     with log.open("w") as output:
         output.write(shlex.join(argv) + "\n")
         output.flush()
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *argv], stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, cwd=cwd, env=os.environ | (env or {}))
+        try:
+            process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *argv], stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=subprocess.STDOUT, cwd=cwd, env=os.environ | (env or {}))
+        except FileNotFoundError as error:
+            raise Fault(f"{title}: there is no {error.filename} here: `make doctor` says what this machine lacks") from error
         try:
             while process.poll() is None:
                 try:

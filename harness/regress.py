@@ -9,13 +9,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from . import cost, mechanisms, profile, progress, record, sources
+from . import cost, mechanisms, profile, progress, record, runs, sources
 from .fault import Fault
 from .modes import MODES
-from .paths import BUILD, RESULTS, ROOT
+from .paths import BUILD, HISTORY, ROOT
 
-SCHEMA = 1
-HISTORY = RESULTS / "history"
+SCHEMA = record.OF_HISTORY.schema
 REPORT = BUILD / "regress"
 MORE = 0.005  # of the instructions of an I/O; two boots of one build differ by less than half of that
 GROWTH = 0.02  # operations per I/O: what is done once a batch of 32 is 0.03; below is an interrupt more or less
@@ -160,24 +159,31 @@ def markdown(base: Row, new: Row, found: list[Finding]) -> str:
                       *(f"```\n{finding}\n```" for finding in found)]) + "\n"
 
 
+def in_order(records: Iterable[Row]) -> list[Row]:
+    """Oldest first."""
+    return sorted(records, key=lambda each: str(each["commit_date"]))
+
+
 def history() -> list[Row]:
-    """All records, oldest first."""
-    return sorted((record.read(path) for path in HISTORY.glob("*.json")), key=lambda each: str(each["commit_date"]))
+    """All records; which one is the newest is not known if one is broken."""
+    return in_order(record.load(path, record.OF_HISTORY) for path in HISTORY.glob("*.json"))
+
+
+def shown() -> list[Row]:
+    """Those that a figure can be drawn of."""
+    return in_order(record.others(HISTORY.glob("*.json"), record.OF_HISTORY).values())
 
 
 def find(base: str) -> Row:
     """A record by path, by commit, or the newest there is."""
-    if base and Path(base).is_file():
-        found: Row = record.read(Path(base))
-        if "cells" not in found:
-            raise Fault(f"{base} is no record of results/history: `make baseline` writes one")
-        return found
+    if base and Path(base).exists():
+        return record.load(record.find(base, record.OF_HISTORY), record.OF_HISTORY)
     known = history()
     if not known:
         raise Fault("results/history is empty: `make baseline` makes a record of this commit")
     if not base:
         return known[-1]
-    commit = record.git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") or base
+    commit = record.commit_of(base)
     for each in known:
         if each["commit"] == commit or (re.fullmatch("[0-9a-f]{7,}", base) and each["commit"].startswith(base)):
             return each
@@ -196,10 +202,21 @@ def against(base: Row, modes: Iterable[str], kernel: Path) -> tuple[Row, list[Fi
     return new, found
 
 
-def unlike(base: Row, kernel: Path) -> str:
-    """Why this kernel cannot be compared with a record; empty if it can."""
-    why = difference(base, {"schema": SCHEMA, "made_of": {"kernel": record.made_of_kernel(kernel)}})
+def unlike(base: Row, made_from: Row | None) -> str:
+    """Why a kernel made from that cannot be compared with a record; empty if it can."""
+    why = difference(base, {"schema": SCHEMA, "made_of": {"kernel": {"made_from": made_from}}})
     return f"{base['commit'][:12]} cannot be compared with this build: {why}" if why else ""
+
+
+def forget() -> None:
+    """An earlier verdict is not this one's."""
+    for name in ("regress.txt", "summary.md", "record.json", "report.html", "history.svg", "history.png", "history.csv"):
+        (REPORT / name).unlink(missing_ok=True)
+
+
+def no_verdict(why: str) -> None:
+    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / "summary.md").write_text(f"### no verdict\n\n```\n{why}\n```\n")
 
 
 def publish(base: Row, new: Row, found: list[Finding]) -> str:
@@ -210,29 +227,31 @@ def publish(base: Row, new: Row, found: list[Finding]) -> str:
     (REPORT / "summary.md").write_text(markdown(base, new, found))
     record.write(REPORT / "record.json", new)
     dashboard.write(REPORT, smaller=dashboard.of_history(new))
-    plot.history([*(each for each in history() if each["commit"] != new["commit"]), new], REPORT)
+    plot.history([*(each for each in shown() if each["commit"] != new["commit"]), new], REPORT)
     report.write(REPORT)
     return text(base, new, found)
 
 
-def run(base: str, modes: tuple[str, ...], kernel: Path) -> int:
+def run(base: Row, modes: tuple[str, ...], kernel: Path) -> int:
     """0: no regression; 1: some."""
-    before = find(base)
-    if why := unlike(before, kernel):
-        raise Fault(why)
-    new, found = against(before, modes, kernel)
-    print(f"\n{publish(before, new, found)}report: {REPORT.relative_to(ROOT)}")
+    with runs.alone("regress"):
+        new, found = against(base, modes, kernel)
+        print(f"\n{publish(base, new, found)}report: {REPORT.relative_to(ROOT)}")
     return 1 if found else 0
+
+
+def recordable(kernel: Path | None) -> None:
+    """A record names what it measures: a commit, and what the kernel was made from."""
+    if changed := record.git("status", "--porcelain", "--", "kernel", "harness/guest", "harness/qemu", "harness/cost.py"):
+        raise Fault(f"a record names the commit that it measures: commit {changed.split()[-1]} first")
+    if kernel and not record.made_of_kernel(kernel)["made_from"]:
+        raise Fault(f"{kernel} does not say what it was made from: leave KERNEL= out")
 
 
 def baseline(kernel: Path) -> Path:
     """The record of this commit, to be committed with the next."""
-    if changed := record.git("status", "--porcelain", "--", "kernel", "harness/guest", "harness/qemu", "harness/cost.py"):
-        raise Fault(f"a record names the commit that it measures: commit {changed.split()[-1]} first")
-    made = record.made_of_kernel(kernel)
-    if not made["made_from"]:
-        raise Fault(f"{kernel} does not say what it was made from: leave KERNEL= out")
-    new = take(MODES, kernel)
+    with runs.alone("regress"):
+        new = take(MODES, kernel)
     path = HISTORY / f"{new['commit'][:12]}.json"
     HISTORY.mkdir(parents=True, exist_ok=True)
     record.write(path, new)

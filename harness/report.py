@@ -81,8 +81,8 @@ def figures(directories: list[Path]) -> tuple[str, list[str]]:
 
 
 def page(directories: list[Path]) -> str:
-    results: dict[Path, Row] = {directory / name: record.read(directory / name) for directory in directories
-                                for name in ("run.json", "cost.json", "record.json") if (directory / name).exists()}
+    results = record.others(directory / kind.file for directory in directories for kind in record.KINDS
+                            if (directory / kind.file).exists())
     title = f"What registered dma-bufs win: {directories[0].name}"
     drawn, absent = figures(directories)
     body = ""
@@ -100,15 +100,18 @@ def page(directories: list[Path]) -> str:
 
 def companions(directory: Path) -> list[Path]:
     """Other finished runs of the same kernel, the newest of each kind: cost beside IOPS, a sweep beside both."""
-    def kernel(path: Path) -> Any:
-        return record.read(path)["made_of"]["kernel"]["bzimage_sha256"]
+    def kernel(result: Row) -> Any:
+        return result["made_of"]["kernel"]["bzimage_sha256"]
 
-    own = next((directory / name for name in ("run.json", "cost.json") if (directory / name).exists()), None)
+    kinds = (record.OF_BENCH, record.OF_COST)
+    own = next((directory / kind.file for kind in kinds if (directory / kind.file).exists()), None)
     if own is None:
         return []
-    others = [path for name in ("run.json", "cost.json") for path in RESULTS.glob(f"*/{name}")
-              if path.parent.resolve() != directory.resolve() and kernel(path) == kernel(own)]
-    return [path.parent for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)]
+    mine = kernel(record.load(own, *kinds))
+    known = record.others((path for kind in kinds for path in RESULTS.glob(f"*/{kind.file}")
+                           if path.parent.resolve() != directory.resolve()), *kinds)
+    like = [path for path, result in known.items() if kernel(result) == mine]
+    return [path.parent for path in sorted(like, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
 def write(directory: Path) -> Path:

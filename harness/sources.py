@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .paths import CACHE, ROOT
 
 FIO_VERSION = "3.33"
 FIO_SUITES = {FIO_VERSION: "bookworm", "3.39": "trixie", "3.41": "sid"}
+LIBURING_SUITES = {"2.3": "bookworm", "2.9": "trixie", "2.15": "sid"}
 UPSTREAM = "https://cdn.kernel.org/"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SPACE_NEEDED = 6 << 30
@@ -25,6 +27,11 @@ SPACE_NEEDED = 6 << 30
 class Source:
     tree: Path
     name: str  # what identifies the content: a key for whatever is derived from it
+    of: str = ""  # where it came from, if that may change its content: what is built there is built on
+
+    @property
+    def place(self) -> str:
+        return self.of or self.name
 
 
 def base() -> dict[str, str]:
@@ -38,7 +45,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def used(path: Path) -> Path:
+    """What is in use now is not what `make clean-cache` removes."""
+    os.utime(path)
+    return path
+
+
 def room() -> None:
+    if re.search(r"[\s:]", str(CACHE)):
+        raise Fault(f"{CACHE} has a blank or a colon in its path, in which neither Linux nor fio can be built: set XDG_CACHE_HOME elsewhere")
     CACHE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(CACHE).free
     if free < SPACE_NEEDED:
@@ -65,6 +80,8 @@ def extract(archive: Path, name: str) -> Path:
 
 def mirror() -> str:
     """The Debian mirror that this machine already uses."""
+    if not shutil.which("apt-get"):
+        raise Fault("there is no apt-get here: name sources with KERNEL_SRC= and FIO_SRC=")
     targets = subprocess.run(["apt-get", "indextargets", "--format", "$(LABEL) $(SITE)", "Created-By: Packages"],
                              capture_output=True, text=True).stdout.splitlines()
     sites = [line.split()[1] for line in targets if line.startswith("Debian ")]
@@ -82,7 +99,7 @@ def apt(line: str, *arguments: str, arch: str = "") -> Path:
     (private / "sources.list").write_text(line.format(signed=f"[{only}signed-by={KEYRING}]", mirror=mirror()) + "\n")
     options = {"Dir::Etc::SourceList": private / "sources.list", "Dir::Etc::SourceParts": "/dev/null",
                "Dir::State": private, "Dir::State::Lists": private / "lists", "Dir::Cache": private / "cache",
-               "Dir::State::status": "/var/lib/dpkg/status", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
+               "Dir::State::status": "/dev/null", "APT::Sandbox::User": "root", "Acquire::Retries": 3}
     if arch:
         options["APT::Architectures"] = arch
     command = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
@@ -91,23 +108,36 @@ def apt(line: str, *arguments: str, arch: str = "") -> Path:
     return downloads
 
 
-def arm64() -> Path:
-    """What the guests of that processor have of Debian's: busybox, and liburing to link with."""
-    target = CACHE / "src/arm64"
+def unpacked(target: Path, suite: str, *packages: str, arch: str = "") -> Path:
+    """What packages of a suite hold, side by side in the cache."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    packages = ("busybox-static", "liburing-dev")
-    downloads = apt("deb {signed} {mirror} bookworm main", "download", *(f"{name}:arm64" for name in packages), arch="arm64")
-    with tempfile.TemporaryDirectory(prefix=".arm64-", dir=target.parent) as scratch:
+    names = [f"{name}:{arch}" if arch else name for name in packages]
+    downloads = apt(f"deb {{signed}} {{mirror}} {suite} main", "download", *names, arch=arch)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         for name in packages:
-            deb = next(downloads.glob(f"{name}_*_arm64.deb"))
+            deb = next(downloads.glob(f"{name}_*_{arch}*.deb"))
             progress.run(f"opening {deb.name}", ["dpkg-deb", "-x", str(deb), scratch], CACHE / "log/dpkg-deb")
             deb.unlink()
         os.chmod(scratch, 0o755)
         Path(scratch).rename(target)
         Path(scratch).mkdir()  # for the context manager to remove
     return target
+
+
+def arm64() -> Path:
+    """What the guests of that processor have of Debian's: busybox, and liburing to link with."""
+    return unpacked(CACHE / "src/arm64", "bookworm", "busybox-static", "liburing-dev", arch="arm64")
+
+
+def liburings() -> None:
+    """Each release that Debian has, beside the one installed; tests/engine/test_liburing.py looks for them."""
+    for version, suite in LIBURING_SUITES.items():
+        try:
+            unpacked(CACHE / f"src/liburing-{version}", suite, "liburing-dev", "linux-libc-dev")  # whose headers go together
+        except Fault as fault:
+            progress.say(f"no liburing {version} of {suite} to test with: {str(fault).splitlines()[:2][-1]}")
 
 
 def kernel_from_debian(pin: dict[str, str]) -> Source:
@@ -147,22 +177,71 @@ def kernel_from_upstream(pin: dict[str, str]) -> Source:
     return source
 
 
-def kernel_from_user(named: Path, pin: dict[str, str]) -> Source:
+def look(named: Path) -> None:
+    """Is it what can be named with KERNEL_SRC=?  Of a tarball, only once it is unpacked."""
     if not named.exists():
-        raise Fault(f"KERNEL_SRC={named} does not exist")
-    name = hashlib.sha256(str(named.resolve()).encode()).hexdigest()[:16] if named.is_dir() else sha256(named)[:16]
-    tree = named.resolve() if named.is_dir() else extract(named, f"linux-{name}")
-    makefile = (tree / "Makefile").read_text() if (tree / "Makefile").exists() else ""
-    version = ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", makefile, re.M))
-    if version != pin["version"]:
-        raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {pin['version']}")
-    return Source(tree, name)
+        raise Fault(f"KERNEL_SRC={named} does not exist: name a kernel tree or a tarball")
+    if not named.is_dir():
+        return
+    makefile = (named / "Makefile").read_text() if (named / "Makefile").exists() else ""
+    version, wanted = ".".join(re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", makefile, re.M)), base()["version"]
+    if version != wanted:
+        raise Fault(f"KERNEL_SRC={named} is Linux {version or '(no kernel)'}, the series is for {wanted}")
+
+
+def entries(tree: Path, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Files and links of a tree, in order; what git keeps for itself is not part of it."""
+    with os.scandir(tree / below) as found:
+        for each in sorted(found, key=lambda each: each.name):
+            name = f"{below}{each.name}"
+            if each.is_dir(follow_symlinks=False):
+                if name != ".git":
+                    yield from entries(tree, f"{name}/")
+            elif name != ".git":
+                yield name, each.stat(follow_symlinks=False)
+
+
+def content(tree: Path) -> str:
+    """A key of the bytes in a tree.  They are read again only if a size or a time has changed."""
+    seen, read = hashlib.sha256(), hashlib.sha256()
+    files = list(entries(tree))
+    for name, info in files:
+        seen.update(f"{name}\0{info.st_mode}\0{info.st_size}\0{info.st_mtime_ns}\0{info.st_ctime_ns}\n".encode(errors="surrogateescape"))
+    known = CACHE / "trees" / hashlib.sha256(str(tree).encode()).hexdigest()[:16]
+    if known.exists() and known.read_text().split()[:1] == [seen.hexdigest()]:
+        return known.read_text().split()[1]
+    progress.say(f"reading {tree} ...")
+    for name, info in files:
+        path = tree / name
+        what = os.readlink(path) if path.is_symlink() else sha256(path)
+        read.update(f"{name}\0{info.st_mode & 0o170111}\0{what}\n".encode(errors="surrogateescape"))
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(f"{seen.hexdigest()} {read.hexdigest()[:16]}\n")
+    return read.hexdigest()[:16]
+
+
+def kernel_from_user(named: Path) -> Source:
+    look(named)
+    if named.is_dir():
+        tree = named.resolve()
+        return Source(tree, content(tree), hashlib.sha256(str(tree).encode()).hexdigest()[:16])
+    name = sha256(named)[:16]
+    source = Source(extract(named, f"linux-{name}"), name)
+    look(source.tree)
+    return source
 
 
 def kernel(named: str = "") -> Source:
+    source = find_kernel(named)
+    if not source.of:  # ours, in the cache
+        used(source.tree)
+    return source
+
+
+def find_kernel(named: str) -> Source:
     pin = base()
     if named:
-        return kernel_from_user(Path(named), pin)
+        return kernel_from_user(Path(named))
     try:
         return kernel_from_debian(pin)
     except Fault as distribution:
@@ -191,4 +270,4 @@ def fio_release(version: str, suite: str) -> Path:
         if not tarball:
             raise Fault(f"{suite} no longer has fio {version}: name a source tree with FIO_SRC=")
         extract(tarball, target.name)
-    return target
+    return used(target)

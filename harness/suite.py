@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from . import build, guest, host, progress, sources
+from . import build, guest, host, progress, record, runs, sources
 from .fault import Fault, LostGuest
 from .modes import IOMMUS, MODES, MORE_MODES, Mode
 from .paths import BUILD, ROOT
@@ -23,7 +23,7 @@ from .splat import splats
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
-ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "compare"))
+ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "test_liburing", "test_gpu", "compare"))
 # The exit status tells a suite that broke off from one that failed.
 KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
@@ -110,14 +110,14 @@ PORT = ("-device pcie-root-port,id=above,chassis=1,x-speed=5 -drive if=none,id=b
 BELOW = "disk=$(dirname $(grep -l ^below /sys/class/nvme/*/serial)); export DEV2=/dev/${disk##*/}n1; "
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          Boot("multipath", MODES["strict"], command=f"{HEAD}/tests/run.sh $head multipath data slots queues targets; [ $? -le 1 ]",
-              qemu_extra=TWO),
-         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, append="nvme_core.multipath=N",
-              qemu_extra=f"{PAIR} {SLOW}"),
+              append="nvme_core.multipath=Y", qemu_extra=TWO),
+         Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=f"{PAIR} {SLOW}"),
          # The guest's controllers take SGLs: never, and whenever they can.
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
          Boot("reboot", MODES["strict"], command="/tests/shutdown $DEV", down=60, timeout=300),
+         Boot("example", MODES["strict"], command="sh /tests/example.sh registered; [ $? -le 1 ]"),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
 DEVICES = f"-device virtio-gpu-pci {PEERS}"
 
@@ -149,9 +149,11 @@ ENGINE_BOOTS = (
       for mode in MODES.values()),
     *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
       for mode in MODES.values()),
+    Boot("swiotlb", MORE_MODES["swiotlb"], command="sh /tests/bounce.sh; [ $? -le 1 ]",
+         files=lambda: {"/tests/bounce.sh": ROOT / "tests/engine/bounce.sh"}),
     Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; [ $? -le 1 ]"),
+    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ]"),
 )
 CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel held fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
@@ -326,24 +328,26 @@ def cost_gate(kernel: Path) -> Tally:
 
     try:
         base = regress.find("")
-        why = regress.unlike(base, kernel)
+        why = regress.unlike(base, record.made_of_kernel(kernel)["made_from"])
     except Fault as fault:
         why = str(fault)
     if why:
         progress.say(f"  skipped: {why}")
         return Tally(skipped=1)
     try:
-        new, found = regress.against(base, MODES, kernel)
+        with runs.alone("regress"):
+            new, found = regress.against(base, MODES, kernel)
+            progress.say(regress.publish(base, new, found))
     except Fault as fault:  # data that does not verify is one
         progress.say(f"{fault}")
         return Tally(failed=1)
-    progress.say(regress.publish(base, new, found))
     return Tally(len(new["cells"]) - len({finding.cell for finding in found}), len(found))
 
 
 def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
     """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
     build.engine(fio_source)
+    sources.liburings()
     base = sources.kernel(kernel_source).tree
     total = step("host tests", host_tests)
     total += step("series round trip", lambda: series_check("check", base))
@@ -358,6 +362,7 @@ def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]
 def run_engine(kernel_source: str, fio_source: str) -> Tally:
     """The engine alone, and more of it: every option beside fio's own engine, and what dmabuf-check says of each machine."""
     build.engine(fio_source)
+    sources.liburings()
     total = step("host tests", lambda: host_tests(ENGINE_TESTS))
     for boot in ENGINE_BOOTS:
         kernel = build.kernel(kernel_source, boot.variant)

@@ -179,9 +179,9 @@ def split(repo: Path) -> dict[Path, tuple[str, int]]:
         with tempfile.NamedTemporaryFile("w") as attributes:
             print("*.[ch] diff=cpp", file=attributes, flush=True)
             text = git(repo, "-c", f"core.attributesFile={attributes.name}", "format-patch", "-1", "--stdout", *FORMAT, rev)
-        if not text:
-            raise SeriesError(f"commit {commit} changes nothing: drop it (git rebase -i base)")
         head, _, diff = split_mail(text.rstrip("\n") + "\n")
+        if not diff:  # git 2.39 sends no mail for it, 2.47 one without a hunk
+            raise SeriesError(f"commit {commit} changes nothing: drop it (git rebase -i base)")
         for name in diff.keys() & added.keys():
             raise SeriesError(f"commit {commit} changes {name}, which commit {added[name]} adds: fold it in "
                               f"(git commit --fixup={added[name].split()[0]}, git rebase -i --autosquash base)")

@@ -23,8 +23,16 @@ echo "harness: start" >/dev/kmsg
 if [ -d /lib/modules/all ]; then
 	ln -s all "/lib/modules/$(uname -r)"
 	depmod
-	modprobe -a nvme dma-buf-io-test
+	modprobe -a virtio_pci virtio_console nvme dma-buf-io-test
 fi
+
+# What a driver makes that is not there would be waited for in vain.
+for driver in virtio/drivers/virtio_console pci/drivers/nvme; do
+	[ -d "/sys/bus/$driver" ] && continue
+	echo "harness: this kernel has no ${driver##*/}" >/dev/kmsg
+	lacks=1
+done
+[ -z "$lacks" ] || poweroff -f
 
 # Device and port probing is asynchronous: wait for the event, with a deadline.
 await() {

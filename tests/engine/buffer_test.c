@@ -55,7 +55,7 @@ static const struct source_ops fake = {
 	.name = "fake", .max_size = fake_max_size, .alloc = fake_alloc, .export = fake_export,
 };
 
-static const struct source_args small = { .page = PAGE }, huge = { .page = HUGE };
+static const struct source_args small = { .page = PAGE, .exported = true }, huge = { .page = HUGE, .exported = true };
 
 static void check(size_t page, size_t unit, size_t units, size_t part, unsigned int buffers)
 {
@@ -63,12 +63,12 @@ static void check(size_t page, size_t unit, size_t units, size_t part, unsigned 
 	struct error e;
 	size_t total = 0;
 
-	assert(buffers_get(&bs, &fake, &(struct source_args){ .page = page }, unit, unit * units, part, &e) == 0);
+	assert(buffers_get(&bs, &fake, &(struct source_args){ .page = page, .exported = true }, unit, unit * units, part, &e) == 0);
 	assert(bs.nr == buffers && live() == (int)buffers);
 	assert((size_t)bs.addr % page == 0);
 	for (unsigned int i = 0; i < bs.nr; i++) {
 		assert(bs.v[i].addr == (char *)bs.addr + total && bs.v[i].size % page == 0);
-		assert(bs.v[i].size <= (part && part > page ? part + unit : limit));
+		assert(bs.v[i].size <= (part && part < limit ? part : limit));
 		total += bs.v[i].size;
 	}
 	assert(total >= unit * units);
@@ -130,15 +130,24 @@ int main(void)
 	check(PAGE, 4096, 128, 4096, 128);	/* one each */
 	check(PAGE, 4096, 128, 100000, 6);
 	check(PAGE, 12288, 100, 100000, 13);	/* 8 to a buffer */
-	check(PAGE, 512, 64, 1, 8);		/* eight to a page */
+	check(PAGE, 512, 64, PAGE, 8);		/* eight to a page */
 	check(HUGE, 4096, 128, 0, 1);
 	check(HUGE, 1 << 20, 64, 0, 1);
-	check(HUGE, 1 << 20, 64, 4096, 32);
+	check(HUGE, 1 << 20, 64, HUGE, 32);
 	check(HUGE, 3 << 20, 40, 0, 2);
+
+	/* a bound that no buffer can keep */
+	assert(buffers_get(&bs, &fake, &small, 512, 64 * 512, 1, &e) == -EINVAL && strstr(e.text, "dmabuf_size=1 "));
+	assert(buffers_get(&bs, &fake, &small, 12288, 24576, 8192, &e) == -EINVAL);
+	assert(buffers_get(&bs, &fake, &huge, 4096, 4 << 20, 4096, &e) == -EINVAL && live() == 0);
 
 	limit = 1 << 20;			/* huge pages do not fit into that */
 	assert(buffers_get(&bs, &fake, &huge, 4096, HUGE, 0, &e) == -EINVAL && live() == 0);
 	assert(buffers_get(&bs, &fake, &small, (2 << 20) + 512, 4 << 20, 0, &e) == -EINVAL);
+
+	/* which is the exporter's business alone */
+	assert(buffers_get(&bs, &fake, &(struct source_args){ .page = PAGE }, (2 << 20) + 512, 4 << 20, 0, &e) == 0 && bs.nr == 1);
+	buffers_put(&bs);
 
 	limit = 64 << 20;
 	for (int n = 1; n <= 4; n++) {
@@ -161,5 +170,8 @@ int main(void)
 	assert(!strcmp(buffer_place(&b), "unknown"));
 	strcpy(b.exporter, "vfio_pci_core");
 	assert(!strcmp(buffer_place(&b), "peer-to-peer"));
+	assert(!buffer_needs_no_brackets(&b));	/* of others nothing is known; guest.sh and bounce.sh have the known ones */
+	strcpy(b.exporter, "i915");
+	assert(!buffer_needs_no_brackets(&b));
 	return 0;
 }

@@ -8,10 +8,11 @@
 . "$(dirname "$0")/ktap.sh"
 CHECK=${CHECK:-dmabuf-check}
 KERNEL=${1:-ready}
+options=
 says() { # NAME STATUS PATTERNS... of dmabuf-check "$DEV"
 	name=$1 want=$2
 	shift 2
-	"$CHECK" "$DEV" >log 2>&1
+	"$CHECK" $options "$DEV" >log 2>&1
 	status=$?
 	for pattern; do
 		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
@@ -30,12 +31,15 @@ ready)
 		iommu='iommu *none'
 	fi
 	says "ready" 0 '^+ kernel' '^+ udmabuf' '^+ device .*driver nvme' '^+ registration' "$iommu" 'max_hw_dmabuf_sectors_kb=' '^ready$'
+	options=--exporter=$(basename "$(readlink -f "/sys/class/block/$(basename "$DEV")/device/device")")
+	says "the disk as its own exporter" 1 '^- topology .*is the disk itself' '^not ready'
+	options=
 	;;
 unpatched)
 	says "an unpatched kernel" 1 '^- kernel .*does not know' 'next: boot a kernel with the series' '^not ready'
 	;;
 multipath)
-	says "a multipath head" 1 '^+ kernel' '^- multipath' 'next: boot with nvme_core.multipath=N' '^- registration .*refuses' '^not ready'
+	says "a multipath head" 0 '^+ kernel' '^  multipath .*is an NVMe multipath head' '^+ registration' '^ready$'
 	;;
 esac
 finish

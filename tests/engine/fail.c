@@ -14,7 +14,7 @@
 
 #include <liburing.h>
 
-static unsigned int steps, blocks, mappings, streams;
+static unsigned int steps, blocks, mappings, streams, libraries;
 static unsigned int descriptors_before;
 static const char *failed = "none";
 
@@ -38,8 +38,8 @@ static void begin(void)
 __attribute__((destructor))
 static void end(void)
 {
-	fprintf(stderr, "fail: steps=%u failed=%s blocks=%u mappings=%u streams=%u descriptors=%u\n",
-		steps, failed, blocks, mappings, streams, descriptors() - descriptors_before);
+	fprintf(stderr, "fail: steps=%u failed=%s libraries=%u blocks=%u mappings=%u streams=%u descriptors=%u\n",
+		steps, failed, libraries, blocks, mappings, streams, descriptors() - descriptors_before);
 }
 
 static int fails(const char *name)
@@ -73,9 +73,11 @@ STEP(int, open, -1, (const char *path, int flags), path, flags)
 STEP(int, socket, -1, (int domain, int type, int protocol), domain, type, protocol)
 STEP(int, connect, -1, (int fd, const void *to, unsigned int size), fd, to, size)
 STEP(ssize_t, recvmsg, -1, (int fd, void *msg, int flags), fd, msg, flags)
+STEP(void *, dlsym, NULL, (void *library, const char *name), library, name)
 STEP(int, drmIoctl, -1, (int fd, unsigned long cmd, void *arg), fd, cmd, arg)
 STEP(int, drmPrimeHandleToFD, -1, (int fd, uint32_t handle, uint32_t flags, int *prime), fd, handle, flags, prime)
-STEP(int, io_uring_queue_init_params, -ENOMEM, (unsigned int n, struct io_uring *ring, struct io_uring_params *p), n, ring, p)
+STEP(int, io_uring_setup, -ENOMEM, (unsigned int n, struct io_uring_params *p), n, p)
+STEP(int, io_uring_queue_mmap, -ENOMEM, (int fd, struct io_uring_params *p, struct io_uring *ring), fd, p, ring)
 STEP(int, io_uring_register_ring_fd, -ENOMEM, (struct io_uring *ring), ring)
 STEP(int, io_uring_register_files, -ENOMEM, (struct io_uring *ring, const int *fds, unsigned int n), ring, fds, n)
 STEP(int, io_uring_register_buffers, -ENOMEM, (struct io_uring *ring, const struct iovec *v, unsigned int n), ring, v, n)
@@ -96,6 +98,15 @@ STEP(int, io_uring_register, -ENOMEM, (unsigned int fd, unsigned int opcode, con
 
 COUNTED(void *, calloc, NULL, blocks, (size_t n, size_t size), n, size)
 COUNTED(FILE *, fopen, NULL, streams, (const char *path, const char *mode), path, mode)
+COUNTED(void *, dlopen, NULL, libraries, (const char *path, int how), path, how)
+
+int __real_dlclose(void *library);
+int __wrap_dlclose(void *library);
+int __wrap_dlclose(void *library)
+{
+	libraries--;
+	return __real_dlclose(library);
+}
 
 void __real_free(void *block);
 void __wrap_free(void *block);

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 SAME = "same"        # both work; I/Os, bytes and errors of each direction are equal
 WORKS = "works"      # both or ours works, with figures that depend on time
-FAILS = "fails"      # the I/O cannot be done here, and both say so by their status
+FAILS = "fails"      # the I/O cannot be done here, and both say so by their status and count alike
 REFUSED = "refused"  # a sentence, and nothing has run
 
 
@@ -92,7 +92,10 @@ ROWS = (
     Row("loops", f"{READS} --loops=3"),
     Row("nrfiles, openfiles", f"{READS} --nrfiles=5 --openfiles=2 --filename=", WORKS, WORKS),
     Row("file_service_type", f"{READS} --nrfiles=4 --file_service_type=sequential --filename="),
+    Row("nrfiles, openfiles, registerfiles=0", f"{READS} --nrfiles=5 --openfiles=2 --registerfiles=0 --filename="),
+    Row("unlink_each_loop", f"{WRITES} --loops=2 --unlink_each_loop=1"),
     Row("buffered (direct=0)", "--rw=randrw --direct=0"),
+    Row("bs_unaligned, buffered", "--rw=randread --bsrange=512-4k --bs_unaligned=1 --direct=0"),
     # pace
     Row("rate", f"{READS} --rate=16m"),
     Row("rate_iops", f"{READS} --rate_iops=4000"),

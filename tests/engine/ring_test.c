@@ -7,8 +7,11 @@
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "ring.h"
 
@@ -16,9 +19,9 @@
 
 /* The kernel: what it was asked, and what it answers. */
 static struct {
-	unsigned int setups, refuse_flags, submitted[64], nr_submitted, take_at_most;
-	unsigned int waits, wakeups;
-	int enter_error;
+	unsigned int setups, flags[8], refuse_flags, submitted[64], nr_submitted, take_at_most;
+	unsigned int enters, waits, wakeups;
+	int enter_error, enter_errors, mmap_error;	/* one error more than enter_errors */
 	int result[DEPTH];		/* of a unit's next completion */
 	unsigned int again[DEPTH];	/* how often it is -EAGAIN before that */
 	struct {
@@ -31,12 +34,19 @@ static struct {
 	unsigned char desc[80];
 } k;
 
-int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+/* A kernel before Linux 6.6, and one whose liburing must not ask for what came then. */
+int io_uring_setup(unsigned int entries, struct io_uring_params *p)
 {
-	k.setups++;
+	assert(k.setups < sizeof(k.flags) / sizeof(k.flags[0]));
+	k.flags[k.setups++] = p->flags;
 	assert(entries == DEPTH && p->cq_entries == DEPTH);
-	if (p->flags & k.refuse_flags)
-		return -EINVAL;
+	return p->flags & k.refuse_flags ? -EINVAL : dup(0);
+}
+
+int io_uring_queue_mmap(int fd, struct io_uring_params *p, struct io_uring *ring)
+{
+	if (k.mmap_error)
+		return k.mmap_error;
 	k.mem = calloc(1, sizeof(*k.mem));
 	k.mem->sq_mask = k.mem->cq_mask = DEPTH - 1;
 	memset(ring, 0, sizeof(*ring));
@@ -51,7 +61,13 @@ int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct i
 	return 0;
 }
 
-void io_uring_queue_exit(struct io_uring *ring) { free(k.mem); k.mem = NULL; }
+void io_uring_queue_exit(struct io_uring *ring)
+{
+	assert(close(ring->ring_fd) == 0);
+	free(k.mem);
+	k.mem = NULL;
+}
+
 int io_uring_register_ring_fd(struct io_uring *ring) { return -EINVAL; }
 int io_uring_unregister_buffers(struct io_uring *ring) { return 0; }
 int io_uring_register_files(struct io_uring *ring, const int *fds, unsigned nr) { return 0; }
@@ -77,15 +93,21 @@ static void complete(unsigned int unit)
 	k.mem->cq_tail++;
 }
 
-int io_uring_enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags,
-		    sigset_t *sig, size_t size)
+/* By its symbol: releases of liburing declare the fifth parameter differently. */
+int enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags,
+	   const void *arg, size_t size) __asm__("io_uring_enter2");
+
+int enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int flags,
+	   const void *arg, size_t size)
 {
 	unsigned int n;
 
+	k.enters++;
 	if (k.enter_error) {
 		int ret = k.enter_error;
 
-		k.enter_error = 0;
+		if (!k.enter_errors || !k.enter_errors--)
+			k.enter_error = 0;
 		return ret;
 	}
 	k.waits += wait != 0;
@@ -171,9 +193,45 @@ static void test_partial_and_interrupted_submit(void)
 	ring_push(&r, 0);
 	assert(ring_submit(&r) == -EBADF);
 	k.enter_error = -EINTR;
-	assert(ring_wait(&r, 1) == 0);
+	assert(ring_wait(&r, 0, 1) == 0);
 	k.enter_error = -EBADF;
-	assert(ring_wait(&r, 1) == -EBADF);
+	assert(ring_wait(&r, 0, 1) == -EBADF);
+	ring_close(&r);
+}
+
+static void on_alarm(int number)
+{
+}
+
+/* A kernel short of memory is asked again, whatever signals come, until the job is to end. */
+static void test_signals_and_the_end(void)
+{
+	struct itimerval often = { { 0, 70 }, { 0, 70 } }, never = { { 0 } };
+	volatile bool stop = false;
+	struct ring r;
+
+	start(&r, true);
+	r.stop = &stop;
+	signal(SIGALRM, on_alarm);
+	setitimer(ITIMER_REAL, &often, NULL);
+	k.enter_error = -EAGAIN;
+	k.enter_errors = 200;
+	ring_push(&r, 0);
+	assert(ring_submit(&r) == 1 && k.enter_errors == 0);
+	setitimer(ITIMER_REAL, &never, NULL);
+	k.enter_error = -EBUSY;
+	k.enter_errors = 1000000;
+	stop = true;
+	ring_push(&r, 1);
+	assert(ring_submit(&r) == -EBUSY && k.enter_errors > 999990);
+	k.enter_error = k.enter_errors = 0;
+	/* and a map that stays away */
+	k.again[1] = 1000000;
+	assert(ring_submit(&r) == 1);
+	ring_restart(&r);
+	while (ring_reap(&r, DEPTH) < 2)
+		assert(ring_reissue(&r) == 0);
+	assert(r.reissued < 10);
 	ring_close(&r);
 }
 
@@ -238,13 +296,26 @@ static void test_setup(void)
 
 	ring_close(&r);				/* never opened */
 	memset(&k, 0, sizeof(k));
+	/* older and older kernels lose the newest flag, and keep the others */
 	k.refuse_flags = IORING_SETUP_DEFER_TASKRUN;
-	assert(ring_open(&r, &o) == 0 && k.setups == 2);	/* an older kernel */
+	assert(ring_open(&r, &o) == 0 && k.setups == 2);
+	assert(k.flags[1] == (k.flags[0] & ~IORING_SETUP_DEFER_TASKRUN));
+	assert(k.flags[1] & IORING_SETUP_COOP_TASKRUN);
 	ring_close(&r);
 	ring_close(&r);
+	memset(&k, 0, sizeof(k));
+	k.refuse_flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN;
+	assert(ring_open(&r, &o) == 0 && k.setups == 4);
+	assert(k.flags[3] == (IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL));
+	ring_close(&r);
+	memset(&k, 0, sizeof(k));
 	k.refuse_flags = ~0;
-	assert(ring_open(&r, &o) == -EINVAL);
+	assert(ring_open(&r, &o) == -EINVAL && k.setups == 5);
 	ring_close(&r);				/* half open */
+	memset(&k, 0, sizeof(k));
+	k.mmap_error = -ENOMEM;
+	assert(ring_open(&r, &o) == -ENOMEM);	/* and its descriptor is closed: see main() */
+	ring_close(&r);
 }
 
 static void test_sqpoll_wakes_only_a_sleeping_thread(void)
@@ -259,6 +330,11 @@ static void test_sqpoll_wakes_only_a_sleeping_thread(void)
 	k.mem->flags = IORING_SQ_NEED_WAKEUP;
 	ring_push(&r, 1);
 	assert(ring_submit(&r) == 1 && k.wakeups == 1 && r.queued == 0);
+	/* and completions are waited for without the kernel */
+	complete(1);
+	ring_restart(&r);
+	assert(ring_wait(&r, 0, 2) == 0 && ring_reap(&r, DEPTH) == 1);
+	assert(ring_wait(&r, 1, 1) == 0 && ring_wait(&r, 0, 0) == 0 && k.waits == 0 && k.enters == 1);
 	ring_close(&r);
 }
 
@@ -281,13 +357,18 @@ static void test_dmabuf_descriptor(void)
 
 int main(void)
 {
+	int first = dup(0);
+
+	close(first);
 	test_setup();
 	test_order_and_wrap();
 	test_partial_and_interrupted_submit();
+	test_signals_and_the_end();
 	test_again();
 	test_again_runs_out_of_patience();
 	test_again_is_the_users_with_nowait();
 	test_sqpoll_wakes_only_a_sleeping_thread();
 	test_dmabuf_descriptor();
+	assert(dup(0) == first);		/* no descriptor is left */
 	return 0;
 }

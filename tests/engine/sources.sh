@@ -44,7 +44,7 @@ steps_of() { # NAME OPTIONS...: until no step is left that could fail
 			refusals=$((refusals + 1))
 			grep -q "^dmabuf: job: .*\.$" log || break
 		}
-		! crashed && grep -q "^fail: .* blocks=0 mappings=0 streams=0 descriptors=0$" log || break
+		! crashed && grep -q "^fail: .* libraries=0 blocks=0 mappings=0 streams=0 descriptors=0$" log || break
 		grep -q "^fail: .* failed=none " log || continue
 		[ $refusals -ge 15 ] && said registration=dmabuf
 		result $? "$name: $refusals of $((step - 1)) steps refused, and everything given back"
@@ -85,6 +85,45 @@ node_of() { # DRIVER PREFIX: its card or render node; a virtio device is below t
 	done
 	return 1
 }
+
+blocks() { # the first 1 MiB of the disk, a sum for each write
+	block=0
+	while [ $block -lt 64 ]; do
+		dd if="$DEV" bs=16k skip=$block count=1 iflag=direct 2>/dev/null | md5sum
+		block=$((block + 1))
+	done
+}
+gpu_of() { # KIND
+	kind=$1
+	data_of "$kind" "source=$kind buffers=1 cpu=copy" --source="$kind"
+	run --source="$kind" --dmabuf_size=16k --rw=randrw $check && said buffers=16 registrations=16 cpu=copy
+	result $? "$kind: a dma-buf for each block"
+	for how in "" --thread=1; do
+		run --source="$kind" --numjobs=2 --offset_increment=4m --rw=randrw $check $how && [ "$(grep -c "^dmabuf: job=.* cpu=copy" log)" = 2 ]
+		result $? "$kind: two jobs $how"
+	done
+	run --filename="$DEV:$DEV2" --source="$kind" --bssplit=4k/50:64k/50 --rw=randrw $check && said registrations=2
+	result $? "$kind: two devices, bssplit"
+	run --source="$kind" --rw=randrw && said cpu=once cpu_sync=0
+	result $? "$kind: no copies without verify="
+	run --source="$kind" --rw=write --buffer_pattern=0x5a17c0de && said cpu=once &&
+		other --rw=read --verify=pattern --verify_pattern=0x5a17c0de --verify_fatal=1
+	result $? "$kind: buffer_pattern is written, and copied once"
+	run --source="$kind" --rw=write --zero_buffers && said cpu=once && [ -z "$(dd if="$DEV" bs=1M count=1 iflag=direct 2>/dev/null | tr -d '\0')" ]
+	result $? "$kind: zero_buffers are"
+	run --source="$kind" --rw=write --refill_buffers && said cpu=copy && [ "$(blocks | sort -u | wc -l)" = 64 ]
+	result $? "$kind: refill_buffers gives each write other bytes"
+	refused "$kind: pages" "has pages of its own" --source="$kind" --pages=2m
+	refused "$kind: a GPU that is not there" "there is no GPU 99" --source="$kind" --gpu_dev_ids=99
+}
+case $1 in
+cuda | hip)
+	steps=
+	gpu_of "$1"
+	finish
+	exit
+	;;
+esac
 
 data_of udmabuf "exporter=udmabuf memory=system page=4096" --source=udmabuf
 echo 8 >/proc/sys/vm/nr_hugepages
@@ -140,6 +179,43 @@ if command -v give >/dev/null; then
 	run --source=fd --dmabuf_socket=socket --numjobs=2 --offset_increment=4m --rw=randrw $check
 	result $? "a descriptor from a socket, two jobs"
 
+	# One large dma-buf for several jobs: each has a part of its own, or is refused.
+	give="give 524288 9"
+	two() { # OPTION OPTION: one for each of two sections with the same descriptor
+		cat >two.fio <<-END
+			[global]
+			ioengine=external:$ENGINE
+			registration=dmabuf
+			dmabuf_fd=9
+			direct=1
+			rw=randrw
+			bs=16k
+			iodepth=16
+			size=1m
+			verify=crc32c
+			verify_fatal=1
+			verify_state_save=0
+			[one]
+			filename=$DEV
+			$1
+			[two]
+			filename=$DEV2
+			$2
+		END
+		$give "$FIO" two.fio >log 2>&1
+	}
+	two dmabuf_offset=0 dmabuf_offset=256k && [ "$(grep -c "^dmabuf: job=.* registrations=1 " log)" = 2 ]
+	result $? "two sections, two parts of one dma-buf"
+	! two && grep -q "another job has these bytes of the dma-buf" log && [ "$(grep -c "^dmabuf: job=" log)" = 1 ] && ! crashed
+	result $? "refused: two sections in the same part"
+	! two dmabuf_offset=64k dmabuf_offset=256k && grep -q "another job has these bytes of the dma-buf" log && ! crashed
+	result $? "refused: two sections in parts that overlap"
+	run --dmabuf_fd=9 --numjobs=2 --offset_increment=4m --rw=randrw $check && [ "$(grep -c "^dmabuf: job=" log)" = 2 ]
+	result $? "two jobs of numjobs=, each takes the next part"
+	! run --dmabuf_fd=9 --numjobs=3 --offset_increment=4m --rw=read && grep -q "needs 262144 from 524288 on" log && ! crashed
+	result $? "refused: the third of them, in a dma-buf for two"
+	refused "a part beyond the end" "needs 262144 from 4194304 on" --dmabuf_fd=9 --dmabuf_offset=4m
+
 	# The CPU cannot map it: the data goes from disk to disk through it, and nothing looks at it.
 	give="give 262144r 9"
 	nobody="--source=fd --dmabuf_fd=9"
@@ -160,7 +236,6 @@ if command -v give >/dev/null; then
 else
 	skip "a descriptor handed over" "give.c is not built"
 fi
-refused "two jobs in one dma-buf" "would share the memory" --source=fd --numjobs=2
 refused "a descriptor that is no dma-buf" "is no dma-buf" --source=fd --dmabuf_fd=0
 refused "a socket nobody listens at" "cannot connect to" --source=fd --dmabuf_socket=nothing
 
@@ -174,8 +249,11 @@ if [ "$bar" ]; then
 	echo "$bar" >/sys/bus/pci/drivers_probe
 	if run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read; then
 		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer cpu=copy" --source=vfio --vfio_device="$bar" --vfio_region=2
-		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=none cpu_sync=0
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=once cpu_sync=0
 		result $? "vfio BAR: no copies without verify="
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=write --buffer_pattern=0x5a17c0de && said cpu=once &&
+			other --rw=read --verify=pattern --verify_pattern=0x5a17c0de --verify_fatal=1
+		result $? "vfio BAR: buffer_pattern is written, and copied once"
 	else
 		grep '^dmabuf:' log | sed 's/^/# /'
 		grep -q "^dmabuf: job: /dev/.* cannot reach memory of vfio_pci_core peer-to-peer" log
@@ -184,6 +262,48 @@ if [ "$bar" ]; then
 	refused "a region that is too small" "has 256 bytes and the job needs" --source=vfio --vfio_device="$bar" --vfio_region=0
 else
 	skip "vfio BAR" "no ivshmem device"
+fi
+# GPUs: no guest has one, but a library in the place of their drivers', which says what a job leaves.
+gave_back() {
+	! grep -q "^standin: .* ended" log || grep "^standin: .* ended" log | tail -n 1 | grep -q "contexts=0 streams=0 blocks=0 lost=0"
+}
+call_fails() { # KIND CALL: a sentence, or it did not matter
+	if ! STANDIN_FAIL=$2 run --source="$1" --rw=randrw --size=64k --thread=1 $check; then
+		refusals=$((refusals + 1))
+		grep -q "dmabuf: job.*STANDIN_LAUNCH_FAILED" log || return 1
+	fi
+	crashed && return 1
+	case $2 in
+	cu*Destroy_v2 | cuMemFree_v2 | hipFree | hipStreamDestroy) ;;
+	*) gave_back ;;
+	esac
+}
+calls_fail() { # KIND PREFIX: each call of its driver in turn
+	refusals=0 wrong=none
+	for call in $(grep "^$2" $standin/calls); do
+		call_fails "$1" "$call" || { wrong=$call; break; }
+	done
+	[ $wrong = none ] && [ $refusals -ge 9 ]
+	result $? "$1: each call of its driver fails in turn, $refusals refused; wrong: $wrong"
+}
+standin=/usr/lib/standin
+if [ -d $standin ]; then
+	refused "no driver of a GPU" "cannot load libcuda.so.1" --source=cuda
+	export LD_LIBRARY_PATH=$standin${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+	for kind in cuda hip; do
+		gpu_of $kind
+	done
+	if [ $steps ]; then
+		calls_fail cuda cu
+		calls_fail hip hip
+	fi
+	STANDIN_PCIE=needed run --source=cuda --rw=randrw $check && said cpu=copy && gave_back
+	result $? "cuda: exports that take the PCIe mapping flag"
+	! STANDIN_FAIL=cuMemcpyDtoHAsync_v2 run --source=cuda --rw=randrw $check &&
+		grep -q "dmabuf: job: .* cuda memory, .*: a copy from the GPU failed on GPU 0 (STANDIN_LAUNCH_FAILED)" log
+	result $? "cuda: an I/O whose copy fails says what the driver said"
+else
+	skip "memory of GPUs" "no $standin: make -C tests/gpu"
 fi
 refused "no vfio device" "no PCI device 0000:7f:1f.7" --source=vfio --vfio_device=0000:7f:1f.7
 

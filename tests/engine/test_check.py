@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from test_engine import IO_URING_REGISTER, IO_URING_SETUP, MAKE, ROOT, deny_syscall
+from test_engine import BUFFERS_UPDATE as UPDATE
+from test_engine import IO_URING_REGISTER, IO_URING_SETUP, MAKE, OPENAT, ROOT, deny_syscall
 
-UPDATE = 16  # IORING_REGISTER_BUFFERS_UPDATE
+BUFFERS2 = 15  # IORING_REGISTER_BUFFERS2
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +38,43 @@ def findings(done):
 
 @pytest.mark.parametrize("deny, says, step", [
     ((IO_URING_SETUP, errno.EPERM), "io_uring is not available", "io_uring_disabled"),
+    ((IO_URING_SETUP, errno.ENOMEM), "io_uring is not available: Cannot allocate", "^raise the memlock limit"),
+    ((IO_URING_SETUP, errno.EMFILE), "io_uring is not available: Too many", "^raise the limit on open files"),
+    ((IO_URING_REGISTER, errno.ENOMEM, 1, BUFFERS2), "cannot tell", "^raise the memlock limit"),
     ((IO_URING_REGISTER, errno.EBADF, 1, UPDATE), "registers dma-bufs", None),
     ((IO_URING_REGISTER, errno.EOPNOTSUPP, 1, UPDATE), "not built in", "CONFIG_DMA_SHARED_BUFFER"),
     ((IO_URING_REGISTER, errno.EINVAL, 1, UPDATE), "does not know", "boot a kernel"),
     ((IO_URING_REGISTER, errno.EPERM, 1, UPDATE), "cannot tell: .*not permitted", "root"),
-], ids=["no-ring", "ready", "not-built", "old", "odd"])
+], ids=["no-ring", "memlock", "files", "memlock-of-the-table", "ready", "not-built", "old", "odd"])
 def test_kernel(check, deny, says, step):
     """Each answer that a kernel can give, given by a filter in its place."""
     kernel = findings(check("--json", deny=deny))["kernel"]
     assert re.search(says, kernel["value"])
     assert re.search(step, kernel["next"]) if step else kernel["next"] is None
     assert (kernel["verdict"] == "good") == (step is None)
+
+
+@pytest.mark.parametrize("error, step", [
+    (errno.EPERM, "^run as root, or as one"), (errno.EACCES, "^run as root, or as one"), (errno.ENOENT, "^load udmabuf"),
+    (errno.EMFILE, "^raise the limits")], ids=errno.errorcode.get)
+def test_udmabuf(check, error, step):
+    """Why it makes nothing, by a filter on what opens for reading and writing."""
+    rows = findings(check("--json", deny=(OPENAT, error, 2, os.O_RDWR | os.O_CLOEXEC)))
+    assert re.search(step, rows["udmabuf"]["next"]) and os.strerror(error) in rows["udmabuf"]["value"]
+    assert "sources" not in rows or re.search(step, rows["sources"]["next"])
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES], ids=errno.errorcode.get)
+def test_device_that_may_not_be_opened(check, error):
+    device = findings(check("--json", "/dev/null", deny=(OPENAT, error, 2, os.O_DIRECT | os.O_CLOEXEC)))["device"]
+    assert device["next"].startswith("run as root")
+
+
+@pytest.mark.parametrize("name, printed", [(b"/dev/\xff\xfe", "/dev/\ufffd\ufffd"), ("/dev/ä€😀".encode(), "/dev/ä€😀"),
+                                           (b"/dev/\xed\xa0\x80\xc0\xaf", "/dev/" + 5 * "\ufffd"), (b'/dev/"\\\x01', '/dev/"\\\x01'),
+                                           (b"/dev/\xe2\x82", "/dev/\ufffd\ufffd")], ids=repr)
+def test_json_of_any_name(check, name, printed):
+    assert f"cannot open {printed}:" in findings(check("--json", name))["device"]["value"]
 
 
 def test_text_says_the_same(check):

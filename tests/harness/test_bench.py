@@ -121,14 +121,10 @@ def test_a_mode_without_verified_data_is_refused(boot):
         bench.collect(run, plan, run)
 
 
-def test_an_interrupted_run_goes_on_and_a_finished_one_does_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "RESULTS", tmp_path)
-    first = bench.open_run(PLAN, {"kernel": 1})
-    assert bench.open_run(PLAN, {"kernel": 1}) == first
-    assert bench.open_run(PLAN, {"kernel": 2}) != first
-    assert bench.open_run(dataclasses.replace(PLAN, rounds=3), {"kernel": 1}) != first
-    (first / "run.json").touch()
-    assert bench.open_run(PLAN, {"kernel": 1}) != first
+def test_a_run_of_other_things_is_another_run():
+    keys = [bench.key(PLAN, {"kernel": 1}, {"qemu": 1}), bench.key(PLAN, {"kernel": 2}, {"qemu": 1}),
+            bench.key(PLAN, {"kernel": 1}, {"qemu": 2}), bench.key(dataclasses.replace(PLAN, rounds=3), {"kernel": 1}, {"qemu": 1})]
+    assert len(set(keys)) == 4 and keys[0] == bench.key(PLAN, {"kernel": 1}, {"qemu": 1})
 
 
 def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
@@ -144,7 +140,7 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
         return lazy_cost if (mode, name) == ("lazy", "dmabuf") else 4000.0 if name == "dmabuf" else 7000.0
     key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
     return {
-        "id": "made-up", "accel": ["tcg"], "plan": plan,
+        "schema": 2, "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)"},
         "speed": [key(*cell) | {"iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}

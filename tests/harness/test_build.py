@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a configuration loses, what kernel/BASE says, which source is refused."""
 
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,51 @@ def tree(tmp_path, monkeypatch):
 
 def test_a_tree_by_name_is_used_as_it_is(tree):
     assert sources.kernel(str(tree)).tree == tree
+
+
+def test_a_tree_by_name_is_keyed_by_what_is_in_it(tree, capsys):
+    """An edit makes another kernel; where it is built is the same place. A copy elsewhere is the same kernel."""
+    (tree / "lib").mkdir()
+    (tree / "lib/a.c").write_text("first")
+    (tree / ".git").mkdir()
+    first = sources.kernel(str(tree))
+    assert capsys.readouterr().out.count("reading") == 1
+    (tree / ".git/index").write_text("not part of it")
+    assert sources.kernel(str(tree)) == first and capsys.readouterr().out == ""
+    edits = [lambda: (tree / "lib/a.c").write_text("other"), lambda: (tree / "lib/b.c").symlink_to("a.c"),
+             lambda: (tree / "lib/a.c").chmod(0o755), lambda: (tree / "lib/a.c").rename(tree / "lib/c.c")]
+    names = {first.name}
+    for edit in edits:
+        edit()
+        source = sources.kernel(str(tree))
+        assert source.place == first.place and source.name not in names
+        names.add(source.name)
+    shutil.copytree(tree, tree.parent / "copy", symlinks=True)
+    copy = sources.kernel(str(tree.parent / "copy"))
+    assert copy.name == source.name and copy.place != source.place
+
+
+def test_the_tree_that_is_built_follows_the_one_that_was_edited(tree, monkeypatch):
+    monkeypatch.setattr(build, "CACHE", sources.CACHE)
+    monkeypatch.setattr(build, "SERIES", Path("/dev/null"))  # does nothing
+    (tree / "gone.c").touch()
+    (tree / "a.c").write_text("first")
+    built = build.kernel_tree(sources.kernel(str(tree)))
+    (built / "by-the-series.c").touch()
+    assert build.kernel_tree(sources.kernel(str(tree))) == built and (built / "by-the-series.c").exists()
+    (tree / "a.c").write_text("second")
+    (tree / "gone.c").unlink()
+    assert build.kernel_tree(sources.kernel(str(tree))) == built
+    assert (built / "a.c").read_text() == "second" and not (built / "gone.c").exists()
+    assert (built / "a.c").stat().st_mtime_ns == (tree / "a.c").stat().st_mtime_ns
+
+
+def test_a_machine_without_apt_is_told_to_name_sources(tree, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(Fault, match="KERNEL_SRC="):
+        sources.kernel()
+    with pytest.raises(Fault, match="FIO_SRC="):
+        sources.fio()
 
 
 def test_a_tarball_by_name_is_unpacked_once(tree, capsys):

@@ -57,7 +57,7 @@ def result():
             for registration in case.registrations for number in range(1, case.rounds + 1)]
     base = [dict(row, instructions_per_io=5000.0, functions={"io_read": 1400.0}) for row in rows
             if row["case"] == "read-4k" and row["registration"] == "user"]
-    return {"id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
+    return {"schema": 2, "id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
             "cases": {name: {"arguments": case.arguments} for name, case in cost.CASES.items()},
             "made_of": {"kernel": {"release": "7.3.4 x"}}, "circumstances": {"qemu": "QEMU (Debian)"}}
 

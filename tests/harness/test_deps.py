@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packages that are missing are found, and named to who may not install them."""
+"""Packages that are missing are found, and named to who may not install them; another apt that runs is waited for."""
 
+import os
 import subprocess
 
 import pytest
@@ -20,6 +21,31 @@ def installed(monkeypatch):
         return subprocess.CompletedProcess(argv, 1 if "flex" in argv else 0, "\n".join(lines) + "\n", "E: unreachable\n")
     monkeypatch.setattr(deps.subprocess, "run", run)
     return calls
+
+
+@pytest.fixture
+def foreign(monkeypatch, tmp_path):
+    """A machine without dpkg, with what the test puts into its PATH."""
+    monkeypatch.setattr(deps.shutil, "which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None)
+    return tmp_path
+
+
+def test_elsewhere_what_is_missing_is_named(foreign):
+    with pytest.raises(Fault, match="this is no Debian.* qemu-system-x86_64 setpriv") as caught:
+        deps.install()
+    assert "\n" not in str(caught.value)
+
+
+def test_elsewhere_nothing_is_installed(foreign, monkeypatch):
+    for name in deps.COMMANDS:
+        (foreign / name).touch()
+    monkeypatch.setattr(deps, "HEADERS", ())
+    monkeypatch.setattr(deps, "MODULES", ("json", "no_such_module"))
+    with pytest.raises(Fault, match=": python3-no_such_module$"):
+        deps.install()
+    monkeypatch.setattr(deps, "MODULES", ("json",))
+    monkeypatch.setattr(deps.subprocess, "run", lambda *_, **__: pytest.fail("ran something"))
+    deps.install()
 
 
 def test_what_is_missing(installed):
@@ -48,3 +74,28 @@ def test_nothing_is_run_when_all_is_there(installed, monkeypatch):
 
 def test_more_for_who_wants_more(installed):
     assert deps.missing(deps.ARM64) == list(deps.ARM64)
+
+
+BUSY = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+
+
+def busy(tmp_path, times):
+    """A program that finds the lock taken so many times."""
+    return ["sh", "-c", f'echo >>{tmp_path}/tries; [ $(wc -l <{tmp_path}/tries) -gt {times} ] || {{ echo "{BUSY}" >&2; exit 100; }}']
+
+
+def test_a_lock_is_waited_for(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(deps.time, "sleep", lambda seconds: None)
+    assert deps.patiently(busy(tmp_path, 3), dict(os.environ)).returncode == 0
+    assert capsys.readouterr().out.count("waiting for another apt or dpkg") == 1
+
+
+def test_but_not_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setattr(deps, "LOCK_S", -1)
+    done = deps.patiently(busy(tmp_path, 3), dict(os.environ))
+    assert done.returncode == 100 and BUSY in done.stderr
+
+
+def test_nor_for_what_is_no_lock(monkeypatch, tmp_path):
+    monkeypatch.setattr(deps.time, "sleep", None)  # or it would be called
+    assert deps.patiently(["sh", "-c", "echo E: Unable to locate package >&2; exit 100"], dict(os.environ)).returncode == 100

@@ -32,17 +32,30 @@ def test_kvm_counts_once_a_guest_has_run(monkeypatch, capsys, tmp_path, qemu, wo
 
     monkeypatch.undo()
     guest.kvm_works.cache_clear()
+    first, other = tmp_path / "bzImage", tmp_path / "other"
+    first.write_text("one kernel")
+    other.write_text("another")
     monkeypatch.setattr(guest, "CACHE", tmp_path)
     monkeypatch.setattr(guest.os, "access", lambda *_: True)
     monkeypatch.setattr(guest, "PC", dataclasses.replace(guest.PC, qemu=qemu))
     monkeypatch.setattr(guest, "subprocess", types.SimpleNamespace(**(vars(subprocess) | {"run": run})))
-    assert guest.kvm_works(Path("bzImage")) is works
+    assert guest.kvm_works(first) is works
     assert bool(capsys.readouterr().err) is not works
     # The verdict outlives the process: nothing is tried again, or said.
     guest.kvm_works.cache_clear()
     monkeypatch.setattr(guest, "PC", dataclasses.replace(guest.PC, qemu="/nonexistent"))
-    assert guest.kvm_works(Path("bzImage")) is works
+    assert guest.kvm_works(first) is works
     assert not capsys.readouterr().err
+    # But it is that kernel's alone, and other verdicts stay.
+    for qemu, verdict in (("false", False), ("true", True)):
+        guest.kvm_works.cache_clear()
+        other.write_text(f"another for {qemu}")
+        monkeypatch.setattr(guest, "PC", dataclasses.replace(guest.PC, qemu=qemu))
+        assert guest.kvm_works(other) is verdict
+    assert sorted(guest.kvm_verdicts().values()) == sorted([works, False, True])
+    # Nor does it outlive the machine's boot.
+    monkeypatch.setattr(guest, "boot_id", lambda: "another")
+    assert guest.kvm_verdicts() == {}
 
 
 def argv(**changes):
@@ -106,6 +119,48 @@ def test_bad_input_is_one_sentence(tmp_path, changes, says):
     with pytest.raises(Fault, match=says) as fault:
         guest.prepare(dataclasses.replace(SPEC, **({"kernel": kernel} | changes)), tmp_path)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("memory, good", (("2G", True), ("512", True), ("much", False), ("0G", False), ("-1", False), ("2GB", False)))
+def test_memory_is_a_size(memory, good):
+    if good:
+        guest.check(dataclasses.replace(SPEC, memory=memory))
+    else:
+        with pytest.raises(Fault, match="MEM="):
+            guest.check(dataclasses.replace(SPEC, memory=memory))
+
+
+def test_what_is_refused_leaves_no_directory(tmp_path):
+    with pytest.raises(Fault):
+        guest.boot(dataclasses.replace(SPEC, kernel=Path("/nonexistent")), io.BytesIO(), tmp_path / "keep")
+    assert not (tmp_path / "keep").exists()
+
+
+def test_a_kernel_without_a_driver_is_told_at_once(tmp_path):
+    console = "[ 1.0] harness: start\n[ 1.5] harness: this kernel has no nvme\n[ 1.6] reboot: Power down\n"
+    with pytest.raises(Fault, match="has no nvme driver: build it in, or put nvme.ko") as caught:
+        judged(tmp_path, status="", console=console)
+    assert type(caught.value) is Fault and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("there, lacks", ((("pci/drivers/nvme", "virtio/drivers/virtio_console"), ""), (("virtio/drivers/virtio_console",), "nvme\n"),
+                                          ((), "virtio_console\nnvme\n")))
+def test_the_guest_looks_for_drivers_before_it_waits(tmp_path, there, lacks):
+    """That part of its init, with a sysfs made up here."""
+    text = (guest.ROOT / "harness/guest/init.sh").read_text()
+    part = text[text.index("for driver in"):text.index("# Device and port probing")]
+    for name in there:
+        (tmp_path / "bus" / name).mkdir(parents=True)
+    (tmp_path / "bus").mkdir(exist_ok=True)
+    script = part.replace("/sys/", f"{tmp_path}/").replace("/dev/kmsg", "/dev/stdout").replace("poweroff -f", "echo off")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "".join(f"harness: this kernel has no {name}\n" for name in lacks.split()) + ("off\n" if lacks else "")
+
+
+def test_a_shell_is_a_terminal_of_the_guest():
+    words = argv(typing=True)
+    assert "stdio,id=typing,signal=off" in words and "virtconsole,chardev=typing" in words
+    assert not any("stdio" in word for word in argv())
 
 
 def test_files_have_places(tmp_path):

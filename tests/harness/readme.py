@@ -1,0 +1,130 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The figures of README.md, from the one record that it names.
+
+They stand between comments, <!-- figures NAME --> and <!-- /figures -->. `tests/harness/readme.py results/RUN` writes them again
+from another record, which becomes the one that README.md shows and git keeps; without an argument from the same one.
+"""
+
+import re
+import sys
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from harness import project, record, stats  # noqa: E402
+from harness.claims import cells  # noqa: E402
+from harness.fio import AGAIN  # noqa: E402
+
+README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
+NAMED = re.compile(r"results/(\d{4}-\d\d-\d\d-[0-9a-f]{8}(?:-\d+)?)")
+BLOCK = re.compile(r"(<!-- figures (\w+) -->\n).*?(<!-- /figures -->)", re.S)
+JOBS = {"randread-4k": "random 4 KiB read", "seqread-128k": "sequential 128 KiB read", "seqread-1m": "sequential 1 MiB read"}
+LARGE = tuple(f"{how}-{size}" for how in ("seqread", "seqwrite") for size in ("128k", "1m"))
+
+
+def cost(result, **where):
+    return median(row["instructions_per_io"] for row in cells(result["cost"], **where))
+
+
+def operations(result, **where):
+    row, = cells(result["operations"], **where)
+    return sum(row[f"{name}_per_io"] for name in ("map", "unmap", "flush")), row["command_per_io"]
+
+
+def repeats(result, registrations, jobs):
+    """The largest difference between the rounds of a cell."""
+    spreads = []
+    for mode in result["plan"]["modes"]:
+        for job in jobs:
+            for registration in registrations:
+                values = [row["instructions_per_io"] for row in cells(result["cost"], mode=mode, job=job, registration=registration)]
+                spreads.append(max(values) / min(values) - 1)
+    return max(spreads)
+
+
+def rate(value):
+    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}K"
+
+
+def first(result):
+    where = {"mode": "strict", "job": "randread-4k"}
+    user, dmabuf = ((cost(result, registration=name, **where), operations(result, registration=name, **where)[0]) for name in ("user", "dmabuf"))
+    here = f"[run {result['id']}](results/{result['id']}/table.txt)"
+    return ["| for a 4 KiB random read, IOMMU in STRICT mode | user memory | dma-buf | |", "|---|--:|--:|---|",
+            f"| instructions of the processor | {user[0]:,.0f} | {dmabuf[0]:,.0f} | **measured here**, in an emulated machine: {here} |",
+            f"| operations of the IOMMU | {user[1]:.2f} | {dmabuf[1]:.2f} | **measured here**, same run; a count, which hardware does not change |",
+            f"| reads per second of one drive | {rate(project.PUBLISHED['strict'])} | {rate(project.PUBLISHED_DMABUF)} | **published**, not ours: "
+            "hardware, A. Gupta on linux-nvme, November 2025 |"]
+
+
+def conditions(result):
+    made, place = result["made_of"], result["circumstances"]
+    qemu = re.search(r"version (\S+)", place["qemu"])[1]
+    return [f"[Run {result['id']}](results/{result['id']}/table.txt): Linux {made['kernel']['version']}, fio {made['fio']['version']}, QEMU {qemu} "
+            f"{'with' if 'kvm' in result['accel'] else 'without'} KVM,",
+            "VT-d and NVMe emulated, one processor, a null disk, 128 requests deep in batches of 32, fio's own work included."]
+
+
+def table(result):
+    text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
+    for job, title in JOBS.items():
+        for mode in result["plan"]["modes"]:
+            where = {"mode": mode, "job": job}
+            user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
+            (before, split), (after, whole) = (operations(result, registration=name, **where) for name in ("user", "dmabuf"))
+            text.append(f"| {title} | {mode.upper()} | {user:,.0f} | {dmabuf:,.0f} | {dmabuf / user:.3f} | {before:.2f} | {after:.2f} | {split:.3g} | {whole:.3g} |")
+            title = ""
+    return text
+
+
+def called(result):
+    """Of the reads shown, the IOPS ratios that are more than noise, and the others."""
+    loud, quiet = [], []
+    for job, title in JOBS.items():
+        for mode in result["plan"]["modes"]:
+            dmabuf, user, again = ([row["iops"] for row in cells(result["speed"], job=job, mode=mode, registration=name)]
+                                   for name in ("dmabuf", "user", AGAIN))
+            found = stats.verdict(dmabuf, user, again)
+            (quiet if found.objections else loud).append(f"{title} in {mode.upper()} ({found.ratio.value:.2f})")
+    return loud, quiet
+
+
+def noise(result):
+    small = [job for job in result["plan"]["jobs"] if job.endswith("-4k")]
+    large = [job for job in result["plan"]["jobs"] if job in LARGE]
+    loud, quiet = called(result)
+    return ["How well that repeats, by what the rounds of a cell differ at most: dma-bufs "
+            f"{repeats(result, ['dmabuf'], result['plan']['jobs']):.1%}, 4 KiB blocks of",
+            f"user memory {repeats(result, ['none', 'user'], small):.1%}, large blocks of user memory {repeats(result, ['none', 'user'], large):.0%}: "
+            "they depend on how much of the memory happens to be contiguous.", "",
+            f"IOPS, dma-buf over user memory. More than noise: {', '.join(loud) or 'nothing'}.", f"Not more than noise: {', '.join(quiet) or 'nothing'}."]
+
+
+BLOCKS = {"first": first, "conditions": conditions, "table": table, "noise": noise}
+
+
+def run_of(text):
+    """The one record."""
+    names = sorted(set(NAMED.findall(text)))
+    if len(names) != 1:
+        raise SystemExit(f"README.md names {len(names)} records ({' '.join(names)}): its figures are of one")
+    return names[0]
+
+
+def written(text, result):
+    return BLOCK.sub(lambda found: found[1] + "\n".join(BLOCKS[found[2]](result)) + "\n" + found[3], text)
+
+
+def main():
+    old = run_of(README.read_text())
+    result = record.load(record.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), record.OF_BENCH), record.OF_BENCH)
+    for path in (README, IGNORE):
+        path.write_text(path.read_text().replace(old, result["id"]))
+    README.write_text(written(README.read_text(), result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands of README.md in a fresh clone: `make test-readme`, some minutes; with README_ALL=1 also those of an hour.
+
+What is built is kept in the cache, as for any checkout. test_readme.py holds this list against README.md.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HARDWARE = "takes a disk of this machine: tests/harness/host.sh does it in a guest (make test, boot \"host\")"
+HOUR = "takes long: README_ALL=1"
+FIO = ("build/fio --ioengine=external:./build/dmabuf.so --registration=dmabuf --direct=1 --filename=/dev/nvme0n1 --rw=randread --bs=4k "
+       "--iodepth=128 --name=try")
+JOB = "DEV=/dev/nvme0n1 ENGINE=external:./build/dmabuf.so REGISTRATION=dmabuf build/fio jobs/randread-4k.fio"
+# Each with what must come of it: a pattern of its output, or why it is not run as it stands, and then what is.
+WAYS = {
+    "make doctor": r"\n(not )?ready\b",
+    "make guest-run CMD='/examples/read $DEV | sha256sum'": r"^[0-9a-f]{64}  -$",
+    "make shell": r"guest:.*typed strict",
+    "make guest-run FILES='a.out=/root/a.out' CMD='./a.out $DEV' MODE=lazy": r"^hello from a guest: /dev/nvme\d+n1$",
+    "make bench": (HOUR, r"holds: dmabuf: no IOMMU"),
+    "make cost": (HOUR, r"Goals"),
+    "make test": (HOUR, r"\d+ passed, 0 failed"),
+    "make engine": "",
+    FIO: (HARDWARE, r"dmabuf: job=try registration=dmabuf"),
+    "make bench TARGET=host DEV=/dev/nvme0n1": (HARDWARE, None),
+    JOB: (HARDWARE, r"dmabuf: job=randread-4k registration=dmabuf"),
+}
+
+
+def commands(text):
+    """Indented lines of a Markdown text, continued ones as one, without comments."""
+    text = re.sub(r"```.*?```", "", text, flags=re.S)
+    lines = re.findall(r"^(?: {4}| {8})(\S.*)$", re.sub(r" *\\\n +", " ", text), re.M)
+    return [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    place = tmp_path_factory.mktemp("clone") / "project"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(place)], check=True)
+    (place / "a.c").write_text('#include <stdio.h>\nint main(int n, char **v) { return printf("hello from a guest: %s\\n", v[n - 1]) < 0; }\n')
+    subprocess.run(["gcc", "-o", "a.out", "a.c"], cwd=place, check=True)
+    return place
+
+
+def in_a_guest(command):
+    """The same command on a guest's disk, with its paths there."""
+    command = command.replace("./build/dmabuf.so", "/usr/lib/dmabuf.so").replace("build/fio", "fio").replace("jobs/", "/jobs/").replace("/dev/nvme0n1", "$DEV")
+    limit = " --runtime=1 --time_based" if "--name" in command else ""
+    return f"make guest-run CMD='{command.replace('fio ', 'fio --runtime=1 --time_based ', 1) if not limit else command + limit}'"
+
+
+@pytest.mark.parametrize("command", WAYS)
+def test_the_command(clone, command):
+    way = WAYS[command]
+    why, pattern = way if isinstance(way, tuple) else ("", way)
+    if why == HARDWARE:
+        if pattern is None:
+            pytest.skip(why)
+        command = in_a_guest(command)
+    elif why and not os.environ.get("README_ALL"):
+        pytest.skip(why)
+    typed = "echo typed $MODE\nexit\n" if command == "make shell" else ""
+    done = subprocess.run(command, shell=True, cwd=clone, input=typed, capture_output=True, text=True)
+    sys.stdout.write(done.stdout[-2000:] + done.stderr[-2000:])
+    assert done.returncode == 0 or (command == "make doctor" and "not ready" in done.stdout)
+    assert re.search(pattern, done.stdout + done.stderr, re.M | re.S)
+
+
+def test_and_the_clone_stays_clean(clone):
+    for name in ("a.c", "a.out"):
+        (clone / name).unlink()
+    assert subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True).stdout == ""

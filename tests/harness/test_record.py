@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One loader for every record: what is no whole record of a known schema is one sentence, and spoils nothing beside it."""
+
+import json
+
+import pytest
+import test_bench
+import test_cost
+
+from harness import record, regress, report
+from harness.fault import Fault
+from harness.paths import HISTORY
+
+WHOLE = next(HISTORY.glob("*.json")).read_text()
+BROKEN = {"": "cannot be read as JSON", "{": "cannot be read as JSON", "\xff\x00": "cannot be read as JSON", "[]": "is no record", "3": "is no record",
+          "{}": "is no record", '{"cells": []}': "has schema None", '{"cells": [], "schema": 99}': "has schema 99",
+          '{"cells": [], "schema": 1}': "lacks commit commit_date", json.dumps(json.loads(WHOLE) | {"cells": [1]}): "lacks mode and registration in cells",
+          json.dumps(json.loads(WHOLE) | {"made_of": {}}): "lacks made_of.kernel"}
+
+
+@pytest.mark.parametrize("text, says", BROKEN.items(), ids=range(len(BROKEN)))
+def test_what_is_no_record_is_one_sentence(tmp_path, text, says):
+    path = tmp_path / "some.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(Fault, match=says) as caught:
+        record.load(path)
+    assert "\n" not in str(caught.value) and "some.json" in str(caught.value)
+
+
+def test_each_kind_is_known_by_what_it_has(tmp_path):
+    for name, result, kind in (("a", test_bench.record(), record.OF_BENCH), ("b", test_cost.result(), record.OF_COST),
+                               ("c", json.loads(WHOLE), record.OF_HISTORY)):
+        (tmp_path / name).mkdir()
+        record.write(tmp_path / name / kind.file, result)
+        path = record.find(str(tmp_path / name))
+        assert path.name == kind.file and record.load(path) == record.load(path, kind)
+        other = next(each for each in record.KINDS if each is not kind)
+        with pytest.raises(Fault, match="no record"):
+            record.load(path, other)
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
+def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, capsys, text):
+    monkeypatch.setattr(regress, "HISTORY", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    (tmp_path / "whole.json").write_text(WHOLE)
+    (tmp_path / "broken.json").write_text(text, encoding="latin-1")
+    assert [each["commit"] for each in regress.shown()] == [json.loads(WHOLE)["commit"]]
+    said = capsys.readouterr().err
+    assert said.startswith("harness: left out: ") and "broken.json" in said and said.count("\n") == 1
+    for name in ("mine", "broken"):
+        (tmp_path / name).mkdir()
+    result = test_bench.record()
+    result["made_of"]["kernel"]["bzimage_sha256"] = "same"
+    record.write(tmp_path / "mine/run.json", result)
+    (tmp_path / "broken/run.json").write_text(text, encoding="latin-1")
+    assert report.companions(tmp_path / "mine") == []
+    # But which of them is the newest, a gate cannot know.
+    with pytest.raises(Fault, match="broken.json"):
+        regress.find("")
+
+
+@pytest.mark.parametrize("content", (b"", b"text", b"\0" * 1000, b"x" * 0x202 + b"HdrS" + b"\xff" * 0x10000))
+def test_what_is_no_kernel_has_no_release(tmp_path, content):
+    (tmp_path / "bzImage").write_bytes(content)
+    with pytest.raises(Fault, match="is no bzImage"):
+        record.kernel_release(tmp_path / "bzImage")
