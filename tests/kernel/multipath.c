@@ -304,10 +304,12 @@ static enum t_result limits(void)
 {
 	const unsigned long first = longest(leg(0)), second = longest(leg(1));
 	struct t_io io = { .fd = fd };
+	struct t_leaks leaks;
 	struct t_ring ring;
 	struct t_buf buf;
 	unsigned int i;
 
+	T_TRY(t_leaks_init(&leaks));
 	T_CHECK(first && second, "%lu and %lu KiB", first, second);
 	T_IS(longest(disk_name(t_dev)), first < second ? first : second, "KiB of a command to the head");
 	t_diag("%lu and %lu KiB", first, second);
@@ -524,7 +526,8 @@ static enum t_result storms(enum t_mode mode)
 	}
 	T_IS(t_clear(&set.load.ring, 0), 1, "unregister");
 	T_TRY(tear_down(&set));
-	return stormy(&disk, fd, nothing, mode, 5);
+	T_TRY(stormy(&disk, fd, nothing, mode, 5));
+	return t_leaks_check(&set.leaks);
 }
 
 /*
