@@ -109,12 +109,12 @@ static long attachments(void)
 	return leaks.attachments;
 }
 
-static bool in_flight(unsigned int path)
+static unsigned int in_flight(unsigned int path)
 {
 	unsigned int reads = 0, writes = 0;
 
 	sscanf(get("/sys/class/block/%s/inflight", leg(path)), "%u %u", &reads, &writes);
-	return reads || writes;
+	return reads + writes;
 }
 
 static int lose(unsigned int path)
@@ -129,16 +129,22 @@ static int rescan(void)
 
 static bool pulled;
 
-/* All that the path has is lost with it. */
+/*
+ * All that the path has is lost with it, once nothing else is on the way: what comes
+ * while the driver takes a dead controller down ends with -EIO and is not failed
+ * over, be it from a dma-buf or not (nvme_queue_rq(), 7.3).
+ */
 static int pull(unsigned int path)
 {
 	int ret = plug(false, port[path], pci[path]);
-	double end = now() + 10;
+	double quiet = now(), end = quiet + 20;
 
 	pulled = true;
-	while (!ret && !in_flight(path)) {
+	while (!ret && now() - quiet < 0.1) {
 		usleep(1000);
-		if (now() > end)
+		if (!in_flight(path) || in_flight(!path))
+			quiet = now();
+		if (quiet > end)
 			ret = -ETIME;
 	}
 	return lose(path) ?: ret;
@@ -220,14 +226,34 @@ struct set {
 	struct t_leaks leaks;
 };
 
+/* What a test that failed has left, which would lose attachments during the next. */
+static struct {
+	struct t_ring ring;
+	int dmabuf;
+	bool there;
+} left;
+
+static void drop_left(void)
+{
+	if (!left.there)
+		return;
+	t_ring_exit(&left.ring);
+	close(left.dmabuf);
+	left.there = false;
+}
+
 static enum t_result set_up(struct set *set, enum t_mode mode, int target)
 {
+	drop_left();
 	*set = (struct set){ .load = { .disk = &disk, .fd = target, .mode = mode, .buf = &set->buf } };
 	T_TRY(t_need(mode));
 	T_IS(regain(), 0, "both paths");
 	T_TRY(t_leaks_init(&set->leaks));
 	T_TRY(watched_init(&set->buf));
 	t_ring_init(&set->load.ring, mode, DEPTH + 1, 2);
+	left.ring = set->load.ring;
+	left.dmabuf = set->buf.fd;
+	left.there = true;
 	return T_PASS;
 }
 
@@ -241,6 +267,7 @@ static enum t_result set_up_registered(struct set *set, enum t_mode mode)
 static enum t_result tear_down(struct set *set)
 {
 	t_ring_exit(&set->load.ring);
+	left.there = false;
 	T_TRY(watched_exit(&set->buf));
 	return t_leaks_check(&set->leaks);
 }
@@ -339,7 +366,9 @@ static enum t_result fails_over(int (*happen)(unsigned int round), enum t_mode m
 	T_TRY(load_during(&set.load, &event, NULL));
 	t_diag("%u batches of %d in %.1f s", set.load.rounds, DEPTH, now() - before);
 	T_TRY(good_batches(&set, 2, (unsigned long [PATHS]){ 0 }));
-	T_TRY(is_attached(&set, PATHS));
+	/* other policies may have no use for the path that came back */
+	if (!strcmp(get("/sys/class/block/%s/device/iopolicy", disk_name(t_dev)), "round-robin"))
+		T_TRY(is_attached(&set, PATHS));
 	T_IS(t_clear(&set.load.ring, 0), 1, "unregister");
 	return tear_down(&set);
 }
@@ -531,8 +560,8 @@ static enum t_result storms(enum t_mode mode)
 }
 
 /*
- * What a device can say at one of the steps. Memory of another device that it
- * cannot get at is no use to it for good; anything else may pass.
+ * What a device can say at one of the steps. Without a way to the memory there is
+ * no point in asking again; what has been attached is, whenever maps are made.
  */
 #define PASSES	1500000		/* after so many us it is asked again */
 
@@ -540,13 +569,15 @@ struct refusal {
 	const char *name;
 	unsigned int op;
 	int error;
+	unsigned int times;	/* that registering meets it */
+	bool for_good;
 };
 
 static const struct refusal refusals[] = {
-	{ "attached", DMA_BUF_IO_TEST_FAIL_ATTACH, EOPNOTSUPP },
-	{ "mapped", DMA_BUF_IO_TEST_FAIL_MAP, EOPNOTSUPP },
-	{ "attached for the moment", DMA_BUF_IO_TEST_FAIL_ATTACH, ENXIO },
-	{ "mapped for the moment", DMA_BUF_IO_TEST_FAIL_MAP, ENXIO },
+	{ "attached", DMA_BUF_IO_TEST_FAIL_ATTACH, EOPNOTSUPP, 1, true },
+	{ "mapped", DMA_BUF_IO_TEST_FAIL_MAP, EOPNOTSUPP, 1, false },
+	{ "attached for the moment", DMA_BUF_IO_TEST_FAIL_ATTACH, ENXIO, 2, false },
+	{ "mapped for the moment", DMA_BUF_IO_TEST_FAIL_MAP, ENXIO, 1, false },
 };
 
 /* Registers with one path that refuses, and another that does not. */
@@ -555,7 +586,7 @@ static enum t_result refuse(struct set *set, unsigned int path, const struct ref
 	T_IS(lose(path), 0, "losing a path");
 	T_IS(t_register(&set->load.ring, 1, set->buf.fd, fd, 0), 1, "register for the other");
 	T_IS(regain(), 0, "getting it back");
-	T_IS(control(&set->buf, refusal->op, times(1, refusal->error), NULL), 0, "FAIL");
+	T_IS(control(&set->buf, refusal->op, times(refusal->times, refusal->error), NULL), 0, "FAIL");
 	T_IS(t_register(&set->load.ring, 0, set->buf.fd, fd, 0), 1, "register");
 	T_IS(ask(&set->buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings");
 	T_IS(t_clear(&set->load.ring, 1), 1, "unregister for the other");
@@ -574,8 +605,10 @@ static enum t_result refused(unsigned int path, const struct refusal *refusal)
 	/* the path that is left is away for a moment: requests wait for it */
 	T_IS(reset(!path), 0, "reset");
 	usleep(PASSES);
+	if (refusal->error == EOPNOTSUPP && !refusal->for_good)
+		T_IS(control(&set.buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
 	T_TRY(good_batches(&set, 3, carried));
-	if (refusal->error == EOPNOTSUPP) {
+	if (refusal->for_good) {
 		T_IS(carried[path], 0, "commands to a device that refused");
 		T_IS(ask(&set.buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings");
 		/* a new device has not */
@@ -600,7 +633,8 @@ static enum t_result refused_and_reset(unsigned int path, const struct refusal *
 	T_TRY(load_during(&set.load, &event, NULL));
 	usleep(PASSES);
 	T_TRY(good_batches(&set, 2, (unsigned long [PATHS]){ 0 }));
-	T_IS(ask(&set.buf, DMA_BUF_IO_TEST_LIVE), refusal->error == EOPNOTSUPP ? 1 : PATHS, "mappings");
+	if (refusal->for_good)
+		T_IS(ask(&set.buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings");
 	T_IS(t_clear(&set.load.ring, 0), 1, "unregister");
 	return tear_down(&set);
 }
@@ -610,7 +644,7 @@ static enum t_result all_refuse(const struct refusal *refusal)
 	struct set set;
 
 	T_TRY(set_up(&set, T_PLAIN, fd));
-	T_IS(control(&set.buf, refusal->op, times(PATHS, refusal->error), NULL), 0, "FAIL");
+	T_IS(control(&set.buf, refusal->op, times(PATHS * refusal->times, refusal->error), NULL), 0, "FAIL");
 	T_IS(t_register(&set.load.ring, 0, set.buf.fd, fd, 0), -refusal->error, "register");
 	T_IS(ask(&set.buf, DMA_BUF_IO_TEST_LIVE), 0, "mappings");
 	/* for good is for as long as the registration */
@@ -634,7 +668,8 @@ static enum t_result none_left(const struct refusal *refusal)
 	T_IS(reap_reads(&set, DEPTH), refusal->error == EOPNOTSUPP ? -EOPNOTSUPP : 0, "I/O");
 	T_IS(regain(), 0, "getting it back");
 	T_TRY(good_batches(&set, 2, carried));
-	T_IS(!carried[1], refusal->error == EOPNOTSUPP, "no commands to the device that refused");
+	if (refusal->for_good)
+		T_IS(carried[1], 0, "commands to a device that refused");
 	T_IS(t_clear(&set.load.ring, 0), 1, "unregister");
 	return tear_down(&set);
 }
@@ -740,6 +775,7 @@ static enum t_result on_partition(void)
 
 	snprintf(path, sizeof(path), "%sp7", t_dev);
 	T_IS(partition(BLKPG_ADD_PARTITION), 0, "adding a partition");
+	t_disk_exit(&disk);	/* which is exclusive */
 	t_disk_init(&part, path);
 	T_TRY(set_up(&set, T_PLAIN, t_open(path, O_RDWR | O_DIRECT)));
 	set.load.disk = &part;
@@ -754,7 +790,7 @@ static enum t_result on_partition(void)
 	for (tries = 0; (ret = partition(BLKPG_DEL_PARTITION)) == -EBUSY && tries < 1000; tries++)
 		usleep(10000);
 	T_IS(ret, 0, "deleting the partition");
-	t_disk_restore(&disk, 0, T_DISK_SIZE);
+	t_disk_init(&disk, t_dev);
 	return T_PASS;
 }
 
