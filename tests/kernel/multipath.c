@@ -296,7 +296,7 @@ static enum t_result good_batches(struct set *set, unsigned int n, unsigned long
 	return T_PASS;
 }
 
-/* 1. Attached to each path, data right, and the policy obeyed. */
+/* Attached to each path, data right, and the policy obeyed. */
 static enum t_result carries(const char *policy, enum t_mode mode)
 {
 	unsigned long carried[PATHS] = { 0 };
@@ -351,10 +351,10 @@ static enum t_result limits(void)
 	}
 	t_ring_exit(&ring);
 	t_buf_exit(&buf);
-	return T_PASS;
+	return t_leaks_check(&leaks);
 }
 
-/* 2. Lost in mid-I/O: nobody sees an error or a wrong byte. */
+/* Lost in mid-I/O: nobody sees an error or a wrong byte. */
 static enum t_result fails_over(int (*happen)(unsigned int round), enum t_mode mode, unsigned int n)
 {
 	struct event event = { .happen = happen, .rounds = n };
@@ -390,7 +390,7 @@ static enum t_result waits(int (*happen)(unsigned int round), enum t_mode mode, 
 	return t_leaks_check(&leaks);
 }
 
-/* 3. A path that appears later is attached by I/O, and nothing else; it goes with its attachment. */
+/* A path that appears later is attached by I/O, and nothing else; it goes with its attachment. */
 static enum t_result later(enum t_mode mode)
 {
 	unsigned long carried[PATHS] = { 0 };
@@ -499,7 +499,7 @@ static int reap_reads(struct set *set, unsigned int n)
 	return error;
 }
 
-/* 4. Without a path requests wait as others do, for as long as the head may, and hold nothing. */
+/* Without a path requests wait as others do, for as long as the head may, and hold nothing. */
 static enum t_result outlives(enum t_mode mode)
 {
 	struct set set;
@@ -539,7 +539,7 @@ static enum t_result gaps(enum t_mode mode)
 	return result;
 }
 
-/* 5. All maps are taken at once, and made again by I/O. */
+/* All maps are taken at once, and made again by I/O. */
 static enum t_result storms(enum t_mode mode)
 {
 	struct set set;
@@ -593,7 +593,7 @@ static enum t_result refuse(struct set *set, unsigned int path, const struct ref
 	return T_PASS;
 }
 
-/* 6. A path that cannot have the memory is not chosen, and the other is, down or up. */
+/* A path that cannot have the memory is not chosen, and the other is, down or up. */
 static enum t_result refused(unsigned int path, const struct refusal *refusal)
 {
 	unsigned long carried[PATHS] = { 0 };
@@ -682,7 +682,7 @@ static void *event_once(void *arg)
 	return NULL;
 }
 
-/* 7. The slot is cleared with requests in flight, and parked, while a path goes. */
+/* The slot is cleared with requests in flight, and parked, while a path goes. */
 static enum t_result cleared(int (*happen)(unsigned int round), enum t_mode mode)
 {
 	struct event event = { .happen = happen };
@@ -756,7 +756,7 @@ static enum t_result killed(int (*happen)(unsigned int round), enum t_mode mode)
 	return T_PASS;
 }
 
-/* 8. As on every disk. */
+/* As on every disk. */
 static int partition(int op)
 {
 	struct blkpg_partition part = { .start = T_MIB + T_PAGE, .length = T_DISK_SIZE, .pno = 7 };
