@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel, fio, engine, tests and meter, each built once for what it is made from."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,12 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import deps, progress, sources
+from . import deps, locks, progress, sources
 from .fault import Fault
 from .paths import BUILD, CACHE, ROOT
 
@@ -57,16 +55,9 @@ VARIANTS = {
 }
 
 
-@contextmanager
-def lock(name: str) -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f"{name}: waiting for another build to finish")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def lock(name: str) -> AbstractContextManager[None]:
+    """What leaves its output in one place of the cache is done once at a time."""
+    return locks.held(CACHE / f"{name}.lock", f"{name}: waiting for another build to finish")
 
 
 def text(*argv: str) -> str:

@@ -7,11 +7,11 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import progress, record
+from . import locks, progress, record
 from .paths import BUILD, RESULTS
 
 UNFINISHED = BUILD / "unfinished"
@@ -67,14 +67,6 @@ def finish(place: Path, stem: str, kind: record.Kind, result: dict[str, Any]) ->
     return run
 
 
-@contextmanager
-def alone(name: str) -> Iterator[None]:
+def alone(name: str) -> AbstractContextManager[None]:
     """What leaves its output in one place of build/ is done once at a time."""
-    BUILD.mkdir(exist_ok=True)
-    with (BUILD / f"{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say(f"{name}: waiting for another one in this checkout to end")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return locks.held(BUILD / f"{name}.lock", f"{name}: waiting for another one in this checkout to end")
