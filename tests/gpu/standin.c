@@ -47,9 +47,10 @@ struct block { struct block *next; int gpu, memfd; uint64_t at, base; size_t siz
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct block *blocks;
 static int nr_contexts, nr_streams, nr_blocks, nr_lost;
-static int init_pid, flushed;
+static int init_pid;
 static unsigned int calls;			/* of STANDIN_FAIL */
 static __thread int current = -1;		/* the thread's GPU */
+static __thread bool flushed;			/* by this thread: another's copy does not use it up */
 
 static unsigned long told(const char *name, unsigned long otherwise)
 {
@@ -314,8 +315,11 @@ static int add_copy(const char *call, struct copy copy, struct stream *s)
 		return INVALID_VALUE;
 	if (s->nr == sizeof(s->copies) / sizeof(*s->copies))
 		return INVALID_HANDLE;
-	if (!copy.to_device && !told("STANDIN_ORDERING", 100) && !__atomic_exchange_n(&flushed, 0, __ATOMIC_RELAXED))
-		return INVALID_HANDLE;
+	if (!copy.to_device && !told("STANDIN_ORDERING", 100)) {
+		if (!flushed)
+			return INVALID_HANDLE;
+		flushed = false;
+	}
 	s->copies[s->nr++] = copy;
 	return 0;
 }
@@ -402,7 +406,7 @@ PUBLIC int cuFlushGPUDirectRDMAWrites(int target, int scope)
 
 	if (ret)
 		return ret;
-	__atomic_store_n(&flushed, 1, __ATOMIC_RELAXED);
+	flushed = true;
 	return target || scope != 100 ? INVALID_VALUE : 0;
 }
 
