@@ -115,6 +115,21 @@ static void cancel_timed(struct t_ring *ring, unsigned int i)
 	sqe->user_data = LATE + i;
 }
 
+/* Some at least, and before the exporter lets go. */
+static enum t_result some_cancelled(struct t_ring *ring, const struct t_buf *buf, struct holder *holder)
+{
+	unsigned int n;
+	bool early;
+
+	T_TRY(reap_reads(ring, buf, &n));
+	early = !holder->done;
+	T_TRY(hold_end(holder));
+	t_diag("%u of %lu requests were cancelled", n, (unsigned long)DEPTH);
+	T_CHECK(n, "none was cancelled");
+	T_CHECK(early || n < DEPTH, "they ended when the exporter let go, not before");
+	return T_PASS;
+}
+
 /* By a request, or each by its own timeout. */
 static enum t_result cancelled(enum t_mode mode, bool timed)
 {
@@ -122,7 +137,6 @@ static enum t_result cancelled(enum t_mode mode, bool timed)
 	struct holder holder;
 	struct t_ring ring;
 	struct t_buf buf;
-	bool early;
 
 	T_TRY(t_need(mode));
 	T_TRY(watched_init(&buf));
@@ -141,12 +155,7 @@ static enum t_result cancelled(enum t_mode mode, bool timed)
 	settle(&ring);
 	if (!timed)
 		cancel_all(&ring);
-	T_TRY(reap_reads(&ring, &buf, &n));
-	early = !holder.done;
-	T_TRY(hold_end(&holder));
-	t_diag("%u of %lu requests were cancelled", n, (unsigned long)DEPTH);
-	T_CHECK(n, "none was cancelled");
-	T_CHECK(early || n < DEPTH, "they ended when the exporter let go, not before");
+	T_TRY(some_cancelled(&ring, &buf, &holder));
 	/* the slot is as good as before */
 	for (i = 0; i < DEPTH; i++)
 		queue_read(&ring, i);
@@ -189,8 +198,6 @@ static enum t_result by_exit(enum t_mode mode)
 	struct t_ring ring;
 	struct t_buf buf;
 	pthread_t thread;
-	unsigned int n;
-	bool early;
 
 	if (mode == T_SQPOLL || mode == T_DEFER)
 		return t_skip("requests belong to the ring's own task");
@@ -202,12 +209,7 @@ static enum t_result by_exit(enum t_mode mode)
 	if (pthread_create(&thread, NULL, submit_and_leave, &ring))
 		t_die("no thread");
 	pthread_join(thread, NULL);
-	T_TRY(reap_reads(&ring, &buf, &n));
-	early = !holder.done;
-	T_TRY(hold_end(&holder));
-	t_diag("%u of %lu requests were cancelled", n, (unsigned long)DEPTH);
-	T_CHECK(n, "none was cancelled");
-	T_CHECK(early || n < DEPTH, "they ended when the exporter let go, not before");
+	T_TRY(some_cancelled(&ring, &buf, &holder));
 	T_IS(t_clear(&ring, 0), 1, "unregister");
 	t_ring_exit(&ring);
 	return watched_exit(&buf);
