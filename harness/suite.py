@@ -161,8 +161,7 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
     slow("debug-data", MODES["strict"], "debug", "data queues"),
-    # dma-debug knows nothing of the addresses that VFIO's memory is linked to, and takes their synchronization ill.
-    slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW, append="dma_debug=off"),
+    slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
     slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),
     slow("rt-strict", MODES["strict"], "rt", CONCURRENT),
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
