@@ -34,7 +34,7 @@ static inline bool io_req_is_dmabuf(const struct io_kiocb *req)
 /*
  * May @req, whose buffer is a dma-buf, use @len bytes from @offset? -EBADF for
  * another file than the one that it was registered for, -EFAULT for what is outside
- * of it, -ENODEV when the device is gone.
+ * of it.
  */
 static inline int io_check_dmabuf(const struct io_kiocb *req,
 				  const struct io_mapped_ubuf *imu, u64 offset,
@@ -47,8 +47,6 @@ static inline int io_check_dmabuf(const struct io_kiocb *req,
 	if (unlikely(offset > imu->len || len > imu->len - offset ||
 		     len > MAX_RW_COUNT))
 		return -EFAULT;
-	if (unlikely(dma_buf_io_is_gone(io)))
-		return -ENODEV;
 	return 0;
 }
 

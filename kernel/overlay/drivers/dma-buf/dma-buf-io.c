@@ -1042,10 +1042,10 @@ int dma_buf_io_make_maps(struct dma_buf_io *io)
  * dma_buf_io_hold_maps - make maps and keep exporters from taking them away
  * @io: the registration
  *
- * For a request that has lost the race with an exporter several times: between
- * this and dma_buf_io_release_maps() it is issued, and what is made a command then
- * has its map. It must be issued without waiting for anything, a tag or a frozen
- * queue for one.
+ * For a request that has lost its map to an exporter: between this and
+ * dma_buf_io_release_maps() it is issued, and what is made a command then has its
+ * map. It must be issued without waiting for anything, a tag or a frozen queue for
+ * one.
  *
  * Context: may sleep; as for dma_buf_io_make_maps().
  * Return: the dma-buf, whose reservation lock is held and on which there is a
@@ -1057,18 +1057,21 @@ struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io)
 	struct dma_buf *dmabuf = io->dmabuf;
 	struct dma_buf_io_ctx *ctx;
 	struct dma_buf_io_leg *leg;
-	int ret;
+	int ret = 0;
 
-	if (dma_resv_lock_interruptible(dmabuf->resv, NULL))
-		return ERR_PTR(-EINTR);
+	/* paths that are to be attached, or fail, are for this to see to */
+	if (io->attach_paths)
+		ret = dma_buf_io_make_maps(io);
+	if (!ret)
+		ret = dma_resv_lock_interruptible(dmabuf->resv, NULL);
+	if (ret)
+		return ERR_PTR(ret);
 	get_dma_buf(dmabuf);
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
 		ctx = dma_buf_io_get_leg(leg);
-		if (!ctx)
-			continue;
-		ret = dma_buf_io_errno(dma_buf_io_map(ctx));
-		dma_buf_io_put_ctx(ctx, false);
-		/* paths that fail are for who makes maps to see to */
+		ret = ctx ? dma_buf_io_errno(dma_buf_io_map(ctx)) : -ENODEV;
+		if (ctx)
+			dma_buf_io_put_ctx(ctx, false);
 		if (ret && !io->attach_paths) {
 			dma_buf_io_release_maps(dmabuf);
 			return ERR_PTR(ret);
