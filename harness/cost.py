@@ -43,6 +43,8 @@ REGISTERED = ("1m", "4m", "16m", "256m")  # beside the 64m of all others
 CASES = {case.name: case for case in (
     Case("read-4k", "--bs 4k", 20000, ("none", "user", "dmabuf"), 2),
     Case("write-4k", "--bs 4k --write", 20000, rounds=2),
+    # Commands to /dev/ngXnY, which are neither split nor merged.
+    Case("passthru-read-4k", "--bs 4k --through passthru", 20000, rounds=2),
     Case("read-64k", "--bs 64k", 10000),
     Case("read-1m", "--bs 1m", 3000, dmabuf_count=10000),
     Case("write-1m", "--bs 1m --write", 3000, dmabuf_count=10000),
@@ -193,10 +195,13 @@ def goals(result: Row) -> list[Goal]:
     found = [Goal(f"4 KiB {verb}, dma-buf: STRICT / PASSTHROUGH", 0.995, 1.005,
                   ratio(cost("strict", f"{verb}-4k", "dmabuf"), cost("passthrough", f"{verb}-4k", "dmabuf")))
              for verb in ("read", "write")]
-    for case, passthrough, strict in (("read-4k", 0.83, 0.54), ("write-4k", 0.83, 0.54), ("read-64k", 0.54, 0.41)):
+    for case, passthrough, strict in (("read-4k", 0.83, 0.54), ("write-4k", 0.83, 0.54), ("read-64k", 0.54, 0.41),
+                                      ("passthru-read-4k", 0.85, 0.55)):
         found += [Goal(f"{case}, dma-buf / user: {mode.upper()}", 0, bound,
                        ratio(cost(mode, case, "dmabuf"), cost(mode, case, "user")))
                   for mode, bound in (("passthrough", passthrough), ("strict", strict))]
+    found.append(Goal("4 KiB read, dma-buf, passthrough command / block path: the worst mode", 0, 1,
+                      worst([ratio(cost(mode, "passthru-read-4k", "dmabuf"), cost(mode, "read-4k", "dmabuf")) for mode in modes])))
     found.append(Goal("1 MiB read, dma-buf / user: the worst mode", 0, 0.10,
                       worst([ratio(cost(mode, "read-1m", "dmabuf"), cost(mode, "read-1m", "user")) for mode in modes])))
     found += [Goal(f"dma-buf read, 1 MiB / 4 KiB, {pages} pages: the worst mode", 0, 1.15,

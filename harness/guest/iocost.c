@@ -5,7 +5,8 @@
  * Verifies io_uring's path that it is going to use on DATADISK, byte by byte against
  * plain O_DIRECT I/O; then runs COUNT I/Os on NULLDISK, 128 deep in batches of
  * 32 (or --depth, in batches of a quarter of it), between two marks for
- * harness/qemu/profile.c. What returns -EAGAIN is counted and sent again. Nothing
+ * harness/qemu/profile.c. With --through passthru they are NVMe commands to the
+ * disks' /dev/ngXnY. What returns -EAGAIN is counted and sent again. Nothing
  * is in flight at either mark. Prints one line of JSON, in it the guest's time
  * between the marks: on the instruction clock that is a count of its own.
  */
@@ -18,7 +19,9 @@
 #include <liburing.h>
 #include <linux/aio_abi.h>
 #include <linux/dma-buf.h>
+#include <linux/fs.h>
 #include <linux/io_uring/dmabuf.h>
+#include <linux/nvme_ioctl.h>
 #include <linux/udmabuf.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +42,7 @@
 #define NR_CHECKS	16
 
 enum registration { NONE, USER, DMABUF };
-enum through { URING, AIO, BUFFERED };
+enum through { URING, AIO, BUFFERED, PASSTHRU };
 enum place { RANDOM, FIRST, LAST };
 
 static enum registration registration = DMABUF;
@@ -53,13 +56,19 @@ static struct io_uring ring;
 static unsigned char *memory;
 static int buffered;	/* NULLDISK through the page cache */
 static int dmabuf = -1, files[2];	/* NULLDISK, DATADISK: indices of registered files, slots of dma-bufs */
+static int disk;	/* DATADISK, to verify with */
+static unsigned int nsid[2], block_shift[2];	/* of those */
 
-static int choose(const char *word, const char *const *words, int n)
+static int choose(const char *word, const char *const *words)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; words[i]; i++)
 		if (!strcmp(word, words[i]))
 			return i;
-	errx(2, "%s: choose one of %s %s %s", word, words[0], words[1], words[2]);
+	fprintf(stderr, "iocost: %s: choose one of", word);
+	for (int i = 0; words[i]; i++)
+		fprintf(stderr, " %s", words[i]);
+	fputc('\n', stderr);
+	exit(2);
 }
 
 static size_t bytes(const char *text)
@@ -79,8 +88,8 @@ static size_t bytes(const char *text)
 
 static void parse(int argc, char **argv)
 {
-	static const char *const registrations[] = { "none", "user", "dmabuf" }, *const places[] = { "random", "first", "last" },
-			*const throughs[] = { "uring", "aio", "buffered" };
+	static const char *const registrations[] = { "none", "user", "dmabuf", NULL }, *const places[] = { "random", "first", "last", NULL },
+			*const throughs[] = { "uring", "aio", "buffered", "passthru", NULL };
 	static const struct option options[] = {
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
 		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
@@ -91,9 +100,9 @@ static void parse(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'r': registration = choose(optarg, registrations, 3); break;
-		case 't': through = choose(optarg, throughs, 3); break;
-		case 'p': place = choose(optarg, places, 3); break;
+		case 'r': registration = choose(optarg, registrations); break;
+		case 't': through = choose(optarg, throughs); break;
+		case 'p': place = choose(optarg, places); break;
 		case 'b': bs = bytes(optarg); break;
 		case 's': size = bytes(optarg); break;
 		case 'n': count = strtoul(optarg, NULL, 0); break;
@@ -105,7 +114,7 @@ static void parse(int argc, char **argv)
 		default: exit(2);
 		}
 	}
-	if (through != URING && (registration != NONE || writes))
+	if ((through == AIO || through == BUFFERED) && (registration != NONE || writes))
 		errx(2, "--through aio and buffered are for reads with --registration none");
 	if (!depth || depth > MAX_DEPTH)
 		errx(2, "--depth is 1 to %d", MAX_DEPTH);
@@ -210,16 +219,42 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
+/* The character device of a disk's namespace, for commands: /dev/ng0n1 of /dev/nvme0n1. */
+static int open_commands(int i, const char *name)
+{
+	char path[64];
+	int bytes, id;
+
+	if (strncmp(name, "/dev/nvme", 9))
+		errx(2, "%s: passthrough is for /dev/nvmeXnY", name);
+	if (ioctl(files[i], BLKSSZGET, &bytes))
+		err(1, "%s: block size", name);
+	block_shift[i] = __builtin_ctz(bytes);
+	id = ioctl(files[i], NVME_IOCTL_ID);
+	if (id < 0)
+		err(1, "%s: namespace", name);
+	nsid[i] = id;
+	snprintf(path, sizeof(path), "/dev/ng%s", name + 9);
+	id = open(path, O_RDWR);
+	if (id < 0)
+		err(1, "%s", path);
+	return id;
+}
+
 static void set_up(char **disks)
 {
 	struct io_uring_params params = { .flags = iopoll ? IORING_SETUP_IOPOLL : 0 };
 	int ret;
 
 	for (int i = 0; i < 2; i++) {
-		files[i] = open(disks[i], O_RDWR | O_DIRECT);
+		disk = files[i] = open(disks[i], O_RDWR | O_DIRECT);
 		if (files[i] < 0)
 			err(1, "%s", disks[i]);
+		if (through == PASSTHRU)
+			files[i] = open_commands(i, disks[i]);
 	}
+	if (through == PASSTHRU)
+		params.flags |= IORING_SETUP_SQE128 | IORING_SETUP_CQE32;
 	buffered = open(disks[0], O_RDONLY);
 	ret = io_uring_queue_init_params(MAX_DEPTH, &ring, &params);
 	if (!ret)
@@ -230,7 +265,33 @@ static void set_up(char **disks)
 		errx(1, "io_uring: %s", strerror(-ret));
 }
 
-static void prepare(unsigned int file, bool write, size_t offset, uint64_t pos, uint64_t number)
+static void prepare_command(unsigned int file, bool write, size_t offset, uint64_t pos, uint64_t number)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+	struct nvme_uring_cmd *cmd;
+	uint64_t block = pos >> block_shift[file];
+
+	if (!sqe)
+		errx(1, "the ring is full");
+	cmd = (struct nvme_uring_cmd *)sqe->cmd;
+	memset(sqe, 0, 2 * sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->fd = file;
+	sqe->user_data = number;
+	sqe->buf_index = registration == DMABUF ? file : registration == USER ? offset / USER_SLOT : 0;
+	sqe->cmd_op = NVME_URING_CMD_IO;
+	sqe->uring_cmd_flags = registration == NONE ? 0 : IORING_URING_CMD_FIXED;
+	cmd->opcode = write ? 1 : 2;
+	cmd->nsid = nsid[file];
+	cmd->addr = registration == DMABUF ? offset : (uintptr_t)memory + offset;
+	cmd->data_len = bs;
+	cmd->cdw10 = block;
+	cmd->cdw11 = block >> 32;
+	cmd->cdw12 = (bs >> block_shift[file]) - 1;
+}
+
+static void prepare_rw(unsigned int file, bool write, size_t offset, uint64_t pos, uint64_t number)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
 	int op = registration == NONE ? (write ? IORING_OP_WRITE : IORING_OP_READ) :
@@ -267,11 +328,14 @@ static void one(bool write, size_t offset, uint64_t pos)
 	struct io_uring_cqe *cqe;
 	int ret;
 
-	prepare(1, write, offset, pos, 0);
+	if (through == PASSTHRU)
+		prepare_command(1, write, offset, pos, 0);
+	else
+		prepare_rw(1, write, offset, pos, 0);
 	io_uring_submit(&ring);
 	while ((ret = io_uring_wait_cqe(&ring, &cqe)) == -EINTR || ret == -EAGAIN)
 		;
-	if (ret || cqe->res != (int)bs)
+	if (ret || cqe->res != (through == PASSTHRU ? 0 : (int)bs))
 		errx(1, "verifying: I/O at %zu returned %d", offset, ret ?: cqe->res);
 	io_uring_cqe_seen(&ring, cqe);
 }
@@ -296,7 +360,7 @@ static void verify(void)
 		for (size_t byte = 0; byte < bs; byte++)
 			want[byte] = (byte >> 9) * 7 + byte * 13 + i * 31;
 		memcpy(bounce, want, bs);
-		if (pwrite(files[1], bounce, bs, pos) != (ssize_t)bs)
+		if (pwrite(disk, bounce, bs, pos) != (ssize_t)bs)
 			err(1, "pwrite");
 		cpu_access(DMA_BUF_SYNC_START);
 		memset(memory + offset, 0xa5, bs);
@@ -308,7 +372,7 @@ static void verify(void)
 			memory[offset + byte] = ~want[byte];
 		cpu_access(DMA_BUF_SYNC_END);
 		one(true, offset, pos);
-		if (pread(files[1], bounce, bs, pos) != (ssize_t)bs)
+		if (pread(disk, bounce, bs, pos) != (ssize_t)bs)
 			err(1, "pread");
 		same(bounce, memory + offset, "write", offset);
 	}
@@ -316,21 +380,23 @@ static void verify(void)
 	free(want);
 }
 
+typedef void prepare_fn(unsigned int file, bool write, size_t offset, uint64_t pos, uint64_t number);
+
 /* The i-th I/O of a stretch. */
-static void prepare_nth(unsigned long i)
+static inline void prepare_nth(prepare_fn prepare, unsigned long i)
 {
 	prepare(0, writes, offset_of(i), (i * 2654435761u) % (DISK_BYTES / bs) * bs, i);
 }
 
 /* Whether it is done; if it is to be tried again, that is prepared. */
-static bool completed(const struct io_uring_cqe *cqe)
+static inline bool completed(prepare_fn prepare, int full, const struct io_uring_cqe *cqe)
 {
-	if (cqe->res == (int)bs)
+	if (cqe->res == full)
 		return true;
 	if (cqe->res != -EAGAIN)
 		errx(1, "an I/O returned %d", cqe->res);
 	nr_again++;
-	prepare_nth(cqe->user_data);
+	prepare_nth(prepare, cqe->user_data);
 	return false;
 }
 
@@ -376,29 +442,36 @@ static void stretch_buffered(unsigned long ios)
 			err(1, "pread");
 }
 
-static void stretch(unsigned long ios)
+/* Inline, so that neither kind of I/O pays for there being another; @full: of cqe->res, when it is done. */
+static inline __attribute__((always_inline)) void stretch_uring(unsigned long ios, prepare_fn prepare, int full)
 {
 	unsigned long sent = 0, done = 0;
 	struct io_uring_cqe *cqes[MAX_DEPTH];
 
-	if (through == AIO)
-		return stretch_aio(ios);
-	if (through == BUFFERED)
-		return stretch_buffered(ios);
 	while (done < ios) {
 		while (sent < ios && sent - done <= depth - batch) {
 			for (unsigned int i = 0; i < batch && sent < ios; i++, sent++)
-				prepare_nth(sent);
+				prepare_nth(prepare, sent);
 			io_uring_submit(&ring);
 		}
 		io_uring_wait_cqe_nr(&ring, cqes, ios - done < batch ? ios - done : batch);
 		unsigned int n = io_uring_peek_batch_cqe(&ring, cqes, MAX_DEPTH);
 
 		for (unsigned int i = 0; i < n; i++)
-			done += completed(cqes[i]);
+			done += completed(prepare, full, cqes[i]);
 		io_uring_cq_advance(&ring, n);
 		if (nr_again)
 			io_uring_submit(&ring);
+	}
+}
+
+static void stretch(unsigned long ios)
+{
+	switch (through) {
+	case URING: return stretch_uring(ios, prepare_rw, bs);
+	case PASSTHRU: return stretch_uring(ios, prepare_command, 0);
+	case AIO: return stretch_aio(ios);
+	case BUFFERED: return stretch_buffered(ios);
 	}
 }
 
@@ -430,7 +503,8 @@ int main(int argc, char **argv)
 	stretch(count);
 	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a" ::: "memory");
 	window = now_ns() - window;
-	commands = requests(argv[optind]) - before;
+	/* of the disk's own statistics, which leave passthrough out: there each is one command */
+	commands = through == PASSTHRU ? count : requests(argv[optind]) - before;
 
 	printf("{\"ios\": %lu, \"commands\": %lu, \"eagain\": %lu, \"window_ns\": %lu, \"verified\": %u, \"register_ns\": %lu, "
 	       "\"register_bytes\": %ld}\n", count, commands, nr_again, window, NR_CHECKS, took, (long)available);
