@@ -36,6 +36,11 @@ taken := $(foreach verb,$(MAKECMDGOALS),$($(verb).takes))
 ifneq ($(filter-out $(taken),$(typed)),)
 $(error make $(or $(MAKECMDGOALS),help) takes no $(addsuffix =,$(filter-out $(taken),$(typed))): $(if $(taken),it takes $(addsuffix =,$(sort $(taken))),it takes no variables))
 endif
+# make install is done in another directory.
+relative := $(foreach name,$(filter PREFIX DESTDIR,$(typed)),$(if $(filter-out /%,$(firstword $($(name)))),$(name)=$($(name))))
+ifneq ($(relative),)
+$(error $(strip $(relative)) is no absolute path: begin it with /)
+endif
 # Each variable of a verb that has a value, its $ left alone, as the word 'NAME=value'.
 given = $(if $(value $(1)),'$(1)=$(subst ','\'',$(value $(1)))')
 VERB = $(HARNESS) make $@ $(foreach name,$($@.takes),$(call given,$(name)))
@@ -64,7 +69,7 @@ shell: ## a guest to type into
 bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine's disk (TARGET=host DEV=)
 	$(VERB)
 
-cost: ## count the instructions of an I/O, by function
+cost: ## [18:00] count the instructions of an I/O, by function
 	$(VERB)
 
 regress: ## [2:00] fail if this build costs more than a recorded one
@@ -87,7 +92,7 @@ plot: ## write tables, figures and report of RUN= again
 test: ## [55:00] everything quick: host, series, guests in every mode, the cost gate, a short bench
 	$(VERB)
 
-test-engine: ## the engine beside fio's own, and in guests: every mode, multipath, unpatched
+test-engine: ## [27:00] the engine beside fio's own, and in guests: every mode, multipath, unpatched
 	$(VERB)
 
 test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
@@ -116,7 +121,7 @@ check-abi: ## build the engine for each fio that Debian has, and run each in eac
 deps: ## install the Debian packages that are missing
 	$(VERB)
 
-sources: ## get and unpack kernel and fio
+sources: ## [0:35] get and unpack kernel and fio
 	$(VERB)
 
 kernel: ## [14:00] the patched kernel, build/bzImage; or another VARIANT=
@@ -136,7 +141,7 @@ uninstall: ## undo install
 
 ##@ Change the kernel side
 
-kernel-tree: ## a git worktree of the series to develop in: build/linux
+kernel-tree: ## [1:10] a git worktree of the series to develop in: build/linux
 	$(VERB)
 
 kernel-export: ## split its commits back into kernel/series and kernel/overlay

@@ -50,6 +50,8 @@ def test_what_is_in_the_environment_counts_if_the_verb_takes_it(monkeypatch):
     (("guest-run", "CMD=x", "MODES=lazy", "KRNEL=x"), "make guest-run takes no KRNEL= MODES="),
     (("V=1",), "make help takes no V=: it takes no variables"),
     (("install", "MODE=lazy"), "it takes DESTDIR= FIO_SRC= PREFIX="),
+    (("install", "PREFIX=here"), "PREFIX=here is no absolute path"),
+    (("uninstall", "DESTDIR=a/b", "PREFIX=/usr"), "DESTDIR=a/b is no absolute path"),
 ))
 def test_a_variable_that_the_verb_does_not_take_is_refused(words, says):
     done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True)
@@ -178,7 +180,7 @@ def test_help_shows_every_verb_in_a_group_with_what_it_takes():
     verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
     assert len(verbs) > 25 and re.findall(r"^  ([a-z-]+) ", said, re.M) == verbs
     assert len(re.findall(r"^[A-Z]\w+", said, re.M)) >= 7 and max(map(len, said.splitlines())) <= 160
-    assert re.search(r"^  cost +count .*\n +MODES= CASES= BASE= KERNEL= KERNEL_SRC= FIO_SRC=$", said, re.M)
+    assert re.search(r"^  cost +18:00  count .*\n +MODES= CASES= BASE= KERNEL= KERNEL_SRC= FIO_SRC=$", said, re.M)
     assert subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout == said
 
 
