@@ -178,7 +178,7 @@ def find(base: str) -> Row:
     """A record by path, by commit, or the newest there is."""
     if base and Path(base).exists():
         return record.load(record.find(base, record.OF_HISTORY), record.OF_HISTORY)
-    known = history()
+    known = shown() if base else history()
     if not known:
         raise Fault("results/history is empty: `make baseline` makes a record of this commit")
     if not base:

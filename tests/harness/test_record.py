@@ -55,6 +55,7 @@ def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, caps
     record.write(tmp_path / "mine/run.json", result)
     (tmp_path / "broken/run.json").write_text(text, encoding="latin-1")
     assert report.companions(tmp_path / "mine") == []
+    assert regress.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
     # But which of them is the newest, a gate cannot know.
     with pytest.raises(Fault, match="broken.json"):
         regress.find("")
