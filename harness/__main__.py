@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import abi, bench, build, cache, claims, columns, cost, deb, debian, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
-from .modes import IOMMUS, MODES, MORE_MODES, Board
+from .modes import IOMMUS, MODES, MORE_MODES, PC, Board
 from .paths import BUILD
 
 
@@ -193,6 +193,8 @@ def bench_run(args: argparse.Namespace) -> int:
     if args.dev or args.destructive:
         raise fault.Fault("DEV= and DESTRUCTIVE= are for TARGET=host: a guest has its own disks")
     chosen = [columns.COLUMNS[name] for name in args.columns or (columns.DEFAULT.name,)]
+    if args.base and not any(column.unpatched for column in chosen):
+        raise fault.Fault(f"{typed.said('base', args.base)} is for the unpatched column: name it in {typed.name('columns')}, too")
     base = unpatched(args.base)
     if not base and any(column.unpatched for column in chosen):
         raise fault.Fault("the unpatched column needs an unpatched kernel: "
@@ -239,9 +241,7 @@ def compare_columns(plans: list[bench.Plan], bzimage: Path, base: Path | None) -
 
 def unpatched(named: str) -> Path | None:
     """The unpatched kernel named, or ours if it has been built."""
-    base = Path(named) if named else BUILD / build.VARIANTS["unpatched"].image
-    if named and not base.is_file():
-        raise fault.Fault(f"there is no kernel {base}: `make kernel VARIANT=unpatched` builds one")
+    base = image(named, "base") if named else BUILD / build.VARIANTS["unpatched"].image
     return base if base.exists() else None
 
 
@@ -481,11 +481,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def image(name: str, option: str, board: Board = PC) -> Path:
+    """A kernel that was named."""
+    path, said = Path(name), typed.said(option, name)
+    kind = "an Image of arm64" if board.programs else "a bzImage"
+    if not path.is_file():
+        raise fault.Fault(f"there is no kernel {said}: name {kind}, or leave it out for ours")
+    if not guest.is_kernel(path, board):
+        raise fault.Fault(f"{said} is no kernel that this guest can boot: name {kind}, or leave it out for ours")
+    return path
+
+
 def named(args: argparse.Namespace) -> None:
     """What is named is there, before anything is built."""
     if getattr(args, "kernel", ""):
-        if not Path(args.kernel).is_file():
-            raise fault.Fault(f"there is no kernel {typed.said('kernel', args.kernel)}: name a bzImage, or leave it out for ours")
+        image(args.kernel, "kernel", IOMMUS[getattr(args, "iommu", "vtd")].board)
     if getattr(args, "kernel_src", ""):
         sources.look(Path(args.kernel_src))
     if getattr(args, "fio_src", ""):

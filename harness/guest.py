@@ -134,6 +134,13 @@ def disks(spec: Spec) -> dict[str, str]:
     return DISKS | {f"NULLDEV{number}": f"null{number}" for number in range(2, spec.nulls + 1)}
 
 
+def is_kernel(path: Path, board: Board) -> bool:
+    """By its magic number: a bzImage, or an Image of arm64."""
+    place, magic = (0x38, b"ARM\x64") if board.programs else (0x202, b"HdrS")
+    with path.open("rb") as file:
+        return file.read(0x206)[place:place + 4] == magic
+
+
 def split(name: str, text: str) -> list[str]:
     try:
         return shlex.split(text)
@@ -360,8 +367,8 @@ def judge(spec: Spec, run: Path, ended: bool, returncode: int | None) -> tuple[i
         raise Fault(f"QEMU did not start: {' '.join((run / 'stderr').read_text().split())}: "
                     "look at KERNEL=, MEM=, SMP= and QEMU_EXTRA=")
     if lacks := re.findall(r"harness: this kernel has no (\S+)", console):
-        modules = " and ".join(f"{name}.ko" for name in lacks)
-        raise Fault(f"this kernel has no {' and no '.join(lacks)} driver: build it in, or put {modules} and what they need "
+        modules = " and ".join(f"{name.replace('-', '_')}.ko" for name in lacks)
+        raise Fault(f"this kernel has no {' and no '.join(lacks)} driver: build it in, or put {modules} with dependencies "
                     "into modules/ beside KERNEL=")
     if any(value != spec.mode.expect for value in observed):
         raise WrongMode(f"asked for IOMMU mode {spec.mode.name} ({spec.mode.expect}) but the guest reads "

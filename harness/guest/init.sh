@@ -27,7 +27,7 @@ if [ -d /lib/modules/all ]; then
 fi
 
 # What a driver makes that is not there would be waited for in vain.
-for driver in virtio/drivers/virtio_console pci/drivers/nvme; do
+for driver in pci/drivers/virtio-pci virtio/drivers/virtio_console pci/drivers/nvme; do
 	[ -d "/sys/bus/$driver" ] && continue
 	echo "harness: this kernel has no ${driver##*/}" >/dev/kmsg
 	lacks=1

@@ -136,15 +136,26 @@ def test_what_is_refused_leaves_no_directory(tmp_path):
     assert not (tmp_path / "keep").exists()
 
 
+@pytest.mark.parametrize("name, place, magic", (("vtd", 0x202, b"HdrS"), ("smmu", 0x38, b"ARM\x64")))
+def test_a_kernel_is_known_by_its_magic_number(tmp_path, name, place, magic):
+    """Or QEMU would be asked whether KVM works with what is no kernel."""
+    image = tmp_path / "image"
+    for content, good in ((b"", False), (b"\x7fELF" * 1000, False), (b"\0" * place + magic, True), (b"\0" * (place + 1) + magic, False)):
+        image.write_bytes(content)
+        assert guest.is_kernel(image, IOMMUS[name].board) is good
+
+
 def test_a_kernel_without_a_driver_is_told_at_once(tmp_path):
     console = "[ 1.0] harness: start\n[ 1.5] harness: this kernel has no nvme\n[ 1.6] reboot: Power down\n"
-    with pytest.raises(Fault, match="has no nvme driver: build it in, or put nvme.ko") as caught:
+    with pytest.raises(Fault, match="has no nvme driver: build it in, or put nvme.ko with") as caught:
         judged(tmp_path, status="", console=console)
     assert type(caught.value) is Fault and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("there, lacks", ((("pci/drivers/nvme", "virtio/drivers/virtio_console"), ""), (("virtio/drivers/virtio_console",), "nvme\n"),
-                                          ((), "virtio_console\nnvme\n")))
+@pytest.mark.parametrize("there, lacks", ((("pci/drivers/nvme", "pci/drivers/virtio-pci", "virtio/drivers/virtio_console"), ""),
+                                          (("pci/drivers/virtio-pci", "virtio/drivers/virtio_console",), "nvme\n"),
+                                          (("pci/drivers/nvme", "virtio/drivers/virtio_console",), "virtio-pci\n"),
+                                          ((), "virtio-pci\nvirtio_console\nnvme\n")))
 def test_the_guest_looks_for_drivers_before_it_waits(tmp_path, there, lacks):
     """That part of its init, with a sysfs made up here."""
     text = (guest.ROOT / "harness/guest/init.sh").read_text()

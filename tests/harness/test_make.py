@@ -109,7 +109,13 @@ def harness(*words, **environment):
     ("cost", "--cases=typo"),
     ("cost", "--modes=typo"),
     ("cost", "--base=/nonexistent"),
+    ("cost", "--base=/etc/hostname"),
     ("cost", "--kernel=/etc/hostname"),
+    ("guest-run", "--kernel=/etc/hostname", "true"),
+    ("guest-run", "--kernel=/bin/sh", "--iommu=smmu", "true"),
+    ("shell", "--kernel=/etc/hostname"),
+    ("bench", "--base=Makefile"),
+    ("bench", "--columns=unpatched", "--base=/etc/hostname"),
     ("regress", "--base=typo"),
     ("regress", "--base=/etc/hostname"),
     ("regress", "--base=/etc"),
@@ -154,6 +160,9 @@ def test_bad_input_is_one_sentence_and_a_status_of_our_own(words, tmp_path):
     (("test-debian",), "SUITE"),
     (("test-debian", "SUITE=sid", "STEPS=none"), "STEPS=none: no step has none in its title, of make engine, "),
     (("cost", "CASES=typo"), "CASES=typo: typo is none of read-4k"),
+    (("guest-run", "CMD=x", "KERNEL=Makefile"), "KERNEL=Makefile is no kernel that this guest can boot: name a bzImage"),
+    (("bench", "BASE=Makefile"), "BASE=Makefile is for the unpatched column: name it in COLUMNS=, too"),
+    (("cost", "BASE=Makefile"), "BASE=Makefile is no kernel"),
 ))
 def test_errors_name_what_was_typed(words, says):
     done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True)
@@ -220,7 +229,7 @@ def test_a_terminal_that_goes_away_ends_it_unless_told_otherwise(ignored, status
 def test_nothing_outlives_make(tmp_path):
     """SIGKILL for make alone: the harness and its QEMU follow."""
     kernel = tmp_path / "bzImage"
-    kernel.write_bytes(b"no kernel")
+    kernel.write_bytes(b"\0" * 0x202 + b"HdrS")
     fake = tmp_path / "bin"
     fake.mkdir()
     (fake / "qemu-system-x86_64").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 60\n")
@@ -242,8 +251,10 @@ def test_nothing_outlives_make(tmp_path):
 
 def test_a_full_disk_is_one_sentence(tmp_path):
     """A file system of one page."""
-    script = (f"mount -t tmpfs -o size=4k tmpfs {tmp_path} && "
-              f"TMPDIR={tmp_path} {sys.executable} -m harness guest-run --kernel=/etc/hostname true")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "bzImage").write_bytes(b"\0" * 0x202 + b"HdrS")
+    script = (f"mount -t tmpfs -o size=4k tmpfs {tmp_path}/full && "
+              f"TMPDIR={tmp_path}/full {sys.executable} -m harness guest-run --kernel={tmp_path}/bzImage true")
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"cannot mount here: {done.stderr.strip()}")
