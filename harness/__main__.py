@@ -318,6 +318,7 @@ def regress_run(args: argparse.Namespace) -> int:
 def gate(args: argparse.Namespace) -> int:
     """What it is compared with is known, and comparable, before anything is built."""
     with_functions(args)
+    regress.commit()
     base = regress.find(args.base)
     ready_to_record()
     made = (record.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else

@@ -90,18 +90,17 @@ def others(paths: Iterable[Path], *kinds: Kind) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def git(*arguments: str) -> str:
-    """What git says.  One that cannot be asked has not said that nothing changed."""
+def git(*arguments: str, fails: int = 0) -> str:
+    """What git says.  One that cannot be asked has not said that nothing changed; `fails` is a status that is an answer."""
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode not in (0, fails):
         raise Fault(f"git cannot tell what commit this is, which a record names: {' '.join(done.stderr.split()) or 'it says nothing'}")
     return done.stdout.strip()
 
 
 def commit_of(name: str) -> str:
     """The commit that a name stands for; the name itself if it is none."""
-    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], capture_output=True, text=True)
-    return done.stdout.strip() or name
+    return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", fails=1) or name
 
 
 def checkout() -> dict[str, Any]:

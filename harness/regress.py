@@ -75,8 +75,13 @@ def measure(modes: Iterable[str], kernel: Path) -> list[Row]:
     return squeeze(rows)
 
 
+def commit() -> str:
+    """Of this checkout, which a record names; a tree that is none has none."""
+    return record.git("rev-parse", "HEAD")
+
+
 def take(modes: Iterable[str], kernel: Path) -> Row:
-    return {"schema": SCHEMA, "commit": record.git("rev-parse", "HEAD"),
+    return {"schema": SCHEMA, "commit": commit(),
             "commit_date": record.git("show", "-s", "--format=%cI", "HEAD"), "subject": record.git("show", "-s", "--format=%s", "HEAD"),
             "made_of": {"kernel": record.made_of_kernel(kernel), "iocost_sha256": sources.sha256(BUILD / "iocost")},
             "circumstances": record.circumstances(), "cells": measure(modes, kernel)}

@@ -327,6 +327,7 @@ def cost_gate(kernel: Path) -> Tally:
     from . import regress
 
     try:
+        regress.commit()
         base = regress.find("")
         why = regress.unlike(base, record.made_of_kernel(kernel)["made_from"])
     except Fault as fault:

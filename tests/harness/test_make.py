@@ -4,6 +4,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -178,6 +179,17 @@ def test_a_program_that_is_missing_is_one_sentence(tmp_path):
     done = subprocess.run([sys.executable, "-m", "harness", "regress", "--base=HEAD~1"], cwd=ROOT, capture_output=True, text=True,
                           env={"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
     assert done.returncode == 240 and done.stderr == "harness: there is no git here: `make doctor` says what this machine lacks\n"
+
+
+@pytest.mark.parametrize("words", (("regress",), ("regress", f"--base={'a' * 12}"), ("baseline",)))
+def test_a_tree_without_commits_is_told_before_anything_is_built(tmp_path, words):
+    """As from an archive; bench and cost go on, and name no commit."""
+    for name in ("harness", "kernel", "results/history"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run([sys.executable, "-m", "harness", *words], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    assert done.returncode == 240 and done.stderr.count("\n") == 1 and done.stdout == ""
+    assert "git cannot tell what commit this is" in done.stderr and not (tmp_path / "cache").exists()
 
 
 def test_make_needs_no_setpriv():

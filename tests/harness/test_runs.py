@@ -104,6 +104,8 @@ def test_git_that_does_not_answer_has_not_said_that_nothing_changed(places, monk
     with pytest.raises(Fault, match="git cannot tell .*safe.directory") as caught:
         record.checkout()
     assert "\n" not in str(caught.value)
+    with pytest.raises(Fault, match="git cannot tell .*safe.directory"):
+        record.commit_of("HEAD~1")
     subprocess.run(["git", "config", "--global", "--add", "safe.directory", str(places)], check=True)
     assert record.checkout()["git_dirty"] is True  # .gitconfig is new
 
