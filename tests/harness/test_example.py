@@ -3,6 +3,8 @@
 
 import errno
 import os
+import re
+import shutil
 import subprocess
 
 import pytest
@@ -39,6 +41,15 @@ def test_as_its_own_comment_says(tmp_path):
     for words, status, says in (((), 2, b"usage: read DEVICE"), (("/nonexistent",), 1, b"No such file")):
         done = subprocess.run([tmp_path / "read", *words], capture_output=True)
         assert done.returncode == status and says in done.stderr and done.stdout == b""
+
+
+def test_its_readme_compiles_it_in_a_fresh_clone(tmp_path):
+    """Where there is no build/ yet."""
+    for name in ("examples", "kernel/overlay/include"):
+        shutil.copytree(ROOT / name, tmp_path / "clone" / name)
+    command = re.search(r"^    (cc .*)$", (ROOT / "examples/README.md").read_text(), re.M)[1]
+    subprocess.run(command.replace("/tmp/", f"{tmp_path}/"), shell=True, cwd=tmp_path / "clone", check=True)
+    assert subprocess.run([tmp_path / "read"], capture_output=True).returncode == 2
 
 
 def test_it_can_be_read_at_once():
