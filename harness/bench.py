@@ -45,6 +45,8 @@ JOBS = {job.name: job for job in (
     Job("seqread-1m", 1 << 20, 400, 8000),
     Job("seqwrite-1m", 1 << 20, 400, 8000),
 )}
+# What README.md shows, in its words.
+SHOWN = {"randread-4k": "random 4 KiB read", "seqread-128k": "sequential 128 KiB read", "seqread-1m": "sequential 1 MiB read"}
 # Curves of block size and queue depth; what they cost, `make cost` says exactly.
 SWEEPS = {job.name: job for job in (
     *(Job(f"bs-{kib}k", kib << 10, file="sweep-bs", environment=f"BS={kib}k") for kib in (4, 16, 64, 256, 1024)),

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from . import cost, profile, stats  # noqa: E402
+from . import bench, cost, profile, stats  # noqa: E402
 from .claims import cells  # noqa: E402
 from .fio import AGAIN  # noqa: E402
 
@@ -329,6 +329,36 @@ def history(records: list[Row], directory: Path) -> None:
     save(drawing, numbers, directory / "history")
 
 
+def thousands(number: float) -> str:
+    return f"{number / 1e3:.0f}k" if number >= 99500 else f"{number / 1e3:.1f}k"
+
+
+def shown(record: Row, directory: Path) -> None:
+    """README.md's first picture: what a read costs, the figures on the bars."""
+    plan, titles = record["plan"], {"user": "user memory", "dmabuf": "dma-buf, mapped once"}
+    jobs = [job for job in bench.SHOWN if job in plan["jobs"]]
+    if not jobs or not titles.keys() <= set(plan["registrations"]):
+        return
+    drawing, grid = plt.subplots(1, len(jobs), figsize=(max(2.6 * len(jobs), 5), 2.5), squeeze=False)
+    numbers: list[Row] = []
+    for axes, job in zip(grid.flat, jobs):
+        for registration, side in zip(titles, (-0.21, 0.21)):
+            colour, hatch = LOOK[registration]
+            for index, mode in enumerate(plan["modes"]):
+                value = stats.median([row["instructions_per_io"] for row in cells(record["cost"], job=job, mode=mode, registration=registration)]).value
+                axes.bar(index + side, value, 0.4, color=colour, hatch=hatch, edgecolor="white", label=None if index else titles[registration])
+                axes.annotate(thousands(value), (index + side, value), ha="center", va="bottom", fontsize=7)
+                numbers.append({"job": job, "mode": mode, "registration": registration, "median": value})
+        axes.set_title(bench.SHOWN[job], fontsize=9)
+        axes.set_xticks(range(len(plan["modes"])), [mode.upper() for mode in plan["modes"]], fontsize=7)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+    drawing.legend(*grid.flat[0].get_legend_handles_labels(), loc="lower center", ncols=len(titles), frameon=False)
+    drawing.suptitle(f"Instructions of the processor for one read, by IOMMU mode\n{caption(record)}", fontsize=9)
+    drawing.tight_layout(rect=(0, 0.08, 1, 1))
+    save(drawing, numbers, directory / "shown")
+
+
 def draw(record: Row, directory: Path) -> None:
     rounds, cost_rounds = record["plan"]["rounds"], record["plan"]["cost_rounds"]
     figure(record, "iops", f"IOPS by IOMMU mode and registration: median and interval of {rounds} runs", "IOPS",
@@ -339,6 +369,7 @@ def draw(record: Row, directory: Path) -> None:
            lambda axes, job: percentiles(axes, record, job), directory)
     if not record["cost"]:
         return
+    shown(record, directory)
     figure(record, "cost", f"Guest instructions per I/O: median and interval of {cost_rounds} measurements",
            "instructions per I/O", lambda axes, job: bars(axes, record, job, "cost", "instructions_per_io"), directory)
     figure(record, "operations", "IOMMU operations per I/O", "operations per I/O",

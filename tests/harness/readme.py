@@ -13,14 +13,13 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from harness import project, record, stats  # noqa: E402
+from harness import bench, project, record, stats  # noqa: E402
 from harness.claims import cells  # noqa: E402
 from harness.fio import AGAIN  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
 NAMED = re.compile(r"results/(\d{4}-\d\d-\d\d-[0-9a-f]{8}(?:-\d+)?)")
 BLOCK = re.compile(r"(<!-- figures (\w+) -->\n).*?(<!-- /figures -->)", re.S)
-JOBS = {"randread-4k": "random 4 KiB read", "seqread-128k": "sequential 128 KiB read", "seqread-1m": "sequential 1 MiB read"}
 LARGE = tuple(f"{how}-{size}" for how in ("seqread", "seqwrite") for size in ("128k", "1m"))
 
 
@@ -42,6 +41,14 @@ def repeats(result, registrations, jobs):
                 values = [row["instructions_per_io"] for row in cells(result["cost"], mode=mode, job=job, registration=registration)]
                 spreads.append(max(values) / min(values) - 1)
     return max(spreads)
+
+
+def scatter(result):
+    """What the IOPS of the median cell differ by."""
+    rounds = {}
+    for row in result["speed"]:
+        rounds.setdefault((row["mode"], row["job"], row["registration"]), []).append(row["iops"])
+    return median(max(values) / min(values) - 1 for values in rounds.values())
 
 
 def rate(value):
@@ -70,7 +77,7 @@ def conditions(result):
 def table(result):
     text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for job, title in JOBS.items():
+    for job, title in bench.SHOWN.items():
         for mode in result["plan"]["modes"]:
             where = {"mode": mode, "job": job}
             user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
@@ -83,7 +90,7 @@ def table(result):
 def called(result):
     """Of the reads shown, the IOPS ratios that are more than noise, and the others."""
     loud, quiet = [], []
-    for job, title in JOBS.items():
+    for job, title in bench.SHOWN.items():
         for mode in result["plan"]["modes"]:
             dmabuf, user, again = ([row["iops"] for row in cells(result["speed"], job=job, mode=mode, registration=name)]
                                    for name in ("dmabuf", "user", AGAIN))
@@ -96,14 +103,20 @@ def noise(result):
     small = [job for job in result["plan"]["jobs"] if job.endswith("-4k")]
     large = [job for job in result["plan"]["jobs"] if job in LARGE]
     loud, quiet = called(result)
-    return ["How well that repeats, by what the rounds of a cell differ at most: dma-bufs "
-            f"{repeats(result, ['dmabuf'], result['plan']['jobs']):.1%}, 4 KiB blocks of",
-            f"user memory {repeats(result, ['none', 'user'], small):.1%}, large blocks of user memory {repeats(result, ['none', 'user'], large):.0%}: "
-            "they depend on how much of the memory happens to be contiguous.", "",
+    return ["How well that repeats: the instructions of a cell differ from round to round by at most "
+            f"{repeats(result, ['dmabuf'], result['plan']['jobs']):.1%} with dma-bufs,",
+            f"{repeats(result, ['none', 'user'], small):.1%} with 4 KiB blocks of user memory, {repeats(result, ['none', 'user'], large):.0%} with large ones. "
+            "What those cost depends on how much of the memory happens to be contiguous.",
+            f"IOPS differ by {scatter(result):.0%} in the median cell.", "",
             f"IOPS, dma-buf over user memory. More than noise: {', '.join(loud) or 'nothing'}.", f"Not more than noise: {', '.join(quiet) or 'nothing'}."]
 
 
 BLOCKS = {"first": first, "conditions": conditions, "table": table, "noise": noise}
+
+
+def picture(text):
+    """The file that README.md's figure is."""
+    return ROOT / re.search(r'<img src="([^"]+)"', text)[1]
 
 
 def run_of(text):
@@ -124,6 +137,10 @@ def main():
     for path in (README, IGNORE):
         path.write_text(path.read_text().replace(old, result["id"]))
     README.write_text(written(README.read_text(), result))
+    if not picture(README.read_text()).exists():
+        raise SystemExit(f"results/{result['id']} has no {picture(README.read_text()).name}: `make plot RUN=results/{result['id']}`")
+    if old != result["id"]:
+        print(f"README.md shows {result['id']} now. To commit it:\n  git rm -rq --cached results/{old}\n  git add .gitignore README.md results/{result['id']}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HARDWARE = "takes a disk of this machine: tests/harness/host.sh does it in a guest (make test, boot \"host\")"
 HOUR = "takes long: README_ALL=1"
 FIO = ("build/fio --ioengine=external:./build/dmabuf.so --registration=dmabuf --direct=1 --filename=/dev/nvme0n1 --rw=randread --bs=4k "
-       "--iodepth=128 --name=try")
-JOB = "DEV=/dev/nvme0n1 ENGINE=external:./build/dmabuf.so REGISTRATION=dmabuf build/fio jobs/randread-4k.fio"
+       "--iodepth=128 --runtime=10 --name=try")
+JOB = "DEV=/dev/nvme0n1 ENGINE=external:./build/dmabuf.so REGISTRATION=dmabuf build/fio --runtime=10 jobs/randread-4k.fio"
 # Each with what must come of it: a pattern of its output, or why it is not run as it stands, and then what is.
 WAYS = {
     "make doctor": r"\n(not )?ready\b",
@@ -52,9 +52,9 @@ def clone(tmp_path_factory):
 
 def in_a_guest(command):
     """The same command on a guest's disk, with its paths there."""
-    command = command.replace("./build/dmabuf.so", "/usr/lib/dmabuf.so").replace("build/fio", "fio").replace("jobs/", "/jobs/").replace("/dev/nvme0n1", "$DEV")
-    limit = " --runtime=1 --time_based" if "--name" in command else ""
-    return f"make guest-run CMD='{command.replace('fio ', 'fio --runtime=1 --time_based ', 1) if not limit else command + limit}'"
+    for here, there in (("./build/dmabuf.so", "/usr/lib/dmabuf.so"), ("build/fio", "fio"), ("jobs/", "/jobs/"), ("/dev/nvme0n1", "$DEV")):
+        command = command.replace(here, there)
+    return f"make guest-run CMD='{command}'"
 
 
 @pytest.mark.parametrize("command", WAYS)

@@ -198,7 +198,7 @@ def test_figures_are_byte_stable(tmp_path):
         (tmp_path / name).mkdir()
         plot.draw(record(), tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
+    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "shown", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
