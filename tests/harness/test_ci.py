@@ -9,6 +9,7 @@ import ci
 import pytest
 import yaml
 
+from harness import record, regress
 from harness.paths import ROOT
 
 FILES = {name: (ROOT / f"docs/ci/{name}.yml").read_text() for name in ("github", "gitlab")}
@@ -96,6 +97,31 @@ def test_a_cache_that_were_saved_only_after_success_would_be_seen(place, monkeyp
     monkeypatch.setitem(FILES, "gitlab", FILES["gitlab"].replace("when: always  # whatever", "when: on_success  # whatever"))
     run(place, "gitlab", "fails")
     assert not any(place.store.rglob("bzImage"))
+
+
+def test_the_gate_that_is_to_fail_would(tmp_path):
+    """`make test-ci` runs it on a record that says less than what the same build costs."""
+    shown = regress.in_order(record.load(path, record.OF_HISTORY) for path in (ci.spoiled(tmp_path / "clone") / "results/history").glob("*.json"))
+    base, = (each for each in regress.history() if each["commit"] == shown[-1]["commit"])
+    assert base["commit"] == regress.find("")["commit"]
+    assert {finding.cell for finding in regress.findings(shown[-1], base)} == {regress.name_of(cell) for cell in base["cells"]}
+
+
+@pytest.mark.parametrize("summary, failed, passes, good", (
+    ("### no regression in 12 cells", [], True, True), ("### 3 regressions", ["make regress"], False, True),
+    ("### no regression in 12 cells", ["make regress"], True, False), ("### 3 regressions", [], False, False),
+    ("### no verdict", ["make regress"], False, False), ("", [], True, False), ("### 3 regressions", ["make regress", "apt-get"], False, False)))
+def test_what_is_as_it_should_be(tmp_path, summary, failed, passes, good):
+    place = ci.Place(tmp_path / "root", tmp_path / "store")
+    where = place.path(ci.CHECKOUT["github"]) / "build/regress"
+    where.mkdir(parents=True)
+    if summary:
+        (where / "summary.md").write_text(f"{summary}\n\nmore\n")
+    place.store.mkdir()
+    (place.store / "bzImage").touch()
+    assert ci.as_it_should(place, "github", [("one", 0), *((step, 1) for step in failed)], passes) is good
+    (place.store / "bzImage").unlink()
+    assert not ci.as_it_should(place, "github", [("one", 0), *((step, 1) for step in failed)], passes)
 
 
 def test_what_they_may_and_when_they_run():
