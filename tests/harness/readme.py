@@ -62,8 +62,8 @@ def first(result):
     return ["| for a 4 KiB random read, IOMMU in STRICT mode | user memory | dma-buf | |", "|---|--:|--:|---|",
             f"| instructions of the processor | {user[0]:,.0f} | {dmabuf[0]:,.0f} | **measured here**, in an emulated machine: {here} |",
             f"| operations of the IOMMU | {user[1]:.2f} | {dmabuf[1]:.2f} | **measured here**, same run; a count, which hardware does not change |",
-            f"| reads per second of one drive | {rate(project.PUBLISHED['strict'])} | {rate(project.PUBLISHED_DMABUF)} | **published**, not ours: "
-            "hardware, A. Gupta on linux-nvme, November 2025 |"]
+            f"| reads per second | {rate(project.PUBLISHED['strict'])} | {rate(project.PUBLISHED_DMABUF)} | **published**, not ours: "
+            "hardware, one Optane drive, A. Gupta on linux-nvme, November 2025 |"]
 
 
 def conditions(result):
