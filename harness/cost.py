@@ -273,9 +273,9 @@ def movers(result: Row) -> list[str]:
     """Functions of an ordinary fixed read that this kernel changed, against the base."""
     text: list[str] = []
     for before in result["base_rows"]:
-        after = next(each for each in result["rows"] if each["mode"] == before["mode"] and each["case"] == before["case"]
-                     and each["registration"] == "user")
-        if before["round"] == 1:
+        after = next((each for each in result["rows"] if each["mode"] == before["mode"] and each["case"] == before["case"]
+                      and each["registration"] == "user"), None)
+        if after and before["round"] == 1:  # CASES= may leave it out
             changes = profile.moved(before["functions"], after["functions"])
             text += [f" {before['mode']}: {before['instructions_per_io']:,.1f} -> {after['instructions_per_io']:,.1f}",
                      *(f"  {change:+8.1f}  {name}" for name, change in changes[:12])]

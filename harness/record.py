@@ -2,22 +2,40 @@
 """What made a run and what it gave: provenance, and run.json (schema in results/README.md)."""
 
 import datetime
+import itertools
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from . import build, guest, sources
+from . import build, guest, mechanisms, sources
 from .fault import Fault
+from .fio import AGAIN
 from .paths import BUILD, ROOT
 
 SCHEMA = 2  # of run.json
+
+
+# What a whole record has, as far as tables, figures and comparisons read it: a type, a list of one shape, keys with
+# theirs. ANY as a key: each that there is. Rows there may be none of.
+Shape = Any
+ANY, NUMBER, NUMBER_OR_NONE = "*", (int, float), (int, float, NoneType)
+NUMBERS = {ANY: NUMBER}
+OPTIONAL = {ANY: NUMBER_OR_NONE}
+PLACE = {"mode": str, "registration": str}
+KERNEL = {"kernel": {"release": str, "made_from": (dict, NoneType), "bzimage_sha256": str}}
+WHEN = {"date": str, "qemu": str, "git_dirty": (bool, NoneType)}
+CONTEXTS = {"user": NUMBER, "kernel": NUMBER, "interrupt": NUMBER}
+COST_ROW = PLACE | {"case": str, "round": int, "instructions_per_io": NUMBER, "functions": NUMBERS, "contexts": CONTEXTS,
+                    "mechanisms": dict.fromkeys(mechanisms.TITLES, NUMBER_OR_NONE)}
 
 
 @dataclass(frozen=True)
@@ -26,13 +44,55 @@ class Kind:
 
     file: str
     schema: int
-    keys: tuple[str, ...]  # the first tells the kind
+    key: str  # that tells the kind
+    shape: dict[str, Shape]
 
 
-KINDS = (Kind("run.json", SCHEMA, ("speed", "id", "plan", "made_of", "circumstances", "cost", "operations")),
-         Kind("cost.json", 2, ("rows", "id", "made_of", "circumstances", "modes", "cases", "base_rows")),
-         Kind("record.json", 1, ("cells", "commit", "commit_date", "subject", "made_of", "circumstances")))
+KINDS = (
+    Kind("run.json", SCHEMA, "speed", {
+        "id": str, "accel": [str], "made_of": KERNEL | {"fio": {"version": str}}, "circumstances": WHEN,
+        "plan": {"jobs": [str], "registrations": [str], "modes": [str], "rounds": int, "cost_rounds": int,
+                 "column": {"name": str, "text": str, "iommu": str}},
+        "speed": [PLACE | {"job": str, "iops": NUMBER, "latency_ns": {ANY: NUMBERS}}],
+        "cost": [PLACE | {"job": str, "instructions_per_io": NUMBER}],
+        "operations": [PLACE | {"job": str, "bytes_per_command": NUMBER, "command_per_io": NUMBER}
+                       | {f"{name}_per_io": NUMBER_OR_NONE for name in ("map", "unmap", "flush")}]}),
+    Kind("cost.json", 2, "rows", {
+        "id": str, "made_of": KERNEL, "circumstances": WHEN, "modes": [str], "cases": {ANY: {"arguments": str}},
+        "rows": [COST_ROW | {"register_ns": NUMBER_OR_NONE, "commands_per_io": NUMBER}], "base_rows": [COST_ROW]}),
+    Kind("record.json", 1, "cells", {
+        "commit": str, "commit_date": str, "subject": str, "made_of": KERNEL, "circumstances": WHEN,
+        "cells": [PLACE | {"case": str, "rounds": [NUMBER], "functions": NUMBERS, "contexts": CONTEXTS, "mechanisms": OPTIONAL}]}))
 OF_BENCH, OF_COST, OF_HISTORY = KINDS
+
+
+def lacking(value: Any, shape: Shape, name: str = "") -> Iterator[str]:
+    """Where a value is not of that shape."""
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for key in (value if ANY in shape else shape):
+            inner, path = shape.get(key, shape.get(ANY)), f"{name}.{key}".lstrip(".")
+            yield from lacking(value[key], inner, path) if key in value else (path,)
+    elif isinstance(shape, list) and isinstance(value, list) and (value or isinstance(shape[0], dict)):
+        for index, each in enumerate(value):
+            yield from lacking(each, shape[0], f"{name}[{index}]")
+    elif isinstance(shape, (dict, list)) or not isinstance(value, shape):
+        yield name
+
+
+def gaps(found: dict[str, Any], kind: Kind) -> Iterator[str]:
+    """Cells that there should be and are not, or not with all rounds."""
+    if kind is OF_COST:
+        rows = {(row["mode"], row["case"]) for row in found["rows"] if row["registration"] == "dmabuf"}
+        yield from (f"rows of {mode} {case} dmabuf" for mode in found["modes"] for case in found["cases"] if (mode, case) not in rows)
+    if kind is not OF_BENCH:
+        return
+    plan = found["plan"]
+    for name, rounds in (("speed", plan["rounds"]), ("operations", 1), ("cost", plan["cost_rounds"])):
+        again = [AGAIN] if name == "speed" and "user" in plan["registrations"] else []
+        there = Counter((row["mode"], row["job"], row["registration"]) for row in found[name])
+        if there or name == "speed":
+            yield from (f"{name} of {' '.join(cell)}" for cell in itertools.product(plan["modes"], plan["jobs"], plan["registrations"] + again)
+                        if there[cell] != rounds)
 
 
 def write(path: Path, value: Any) -> None:
@@ -52,20 +112,14 @@ def read(path: Path) -> Any:
 def load(path: Path, *kinds: Kind) -> dict[str, Any]:
     """A whole record of one of these kinds (any, if none is named), or a sentence."""
     found = read(path)
-    kind = next((kind for kind in kinds or KINDS if isinstance(found, dict) and kind.keys[0] in found), None)
+    kind = next((kind for kind in kinds or KINDS if isinstance(found, dict) and kind.key in found), None)
     if not kind:
         raise Fault(f"{path} is no record: name a file of results/history, or the directory of a finished bench, cost or regress")
     if found.get("schema") != kind.schema:
         raise Fault(f"{path} has schema {found.get('schema')}, and this harness reads {kind.schema}: measure again, or use the harness that wrote it")
-    lacks = [key for key in kind.keys if key not in found]
-    if not lacks and "kernel" not in found["made_of"]:
-        lacks = ["made_of.kernel"]
-    for name in ("speed", "cost", "operations", "rows", "base_rows", "cells"):
-        rows = found.get(name, [])
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and {"mode", "registration"} <= row.keys() for row in rows):
-            lacks.append(f"mode and registration in {name}")
-    if lacks:
-        raise Fault(f"{path} is not whole, it lacks {' '.join(lacks)}: remove it, or measure again")
+    if lacks := list(lacking(found, kind.shape)) or list(gaps(found, kind)):
+        more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+        raise Fault(f"{path} is not whole, it lacks {', '.join(lacks[:3])}{more}: remove it, or measure again")
     whole: dict[str, Any] = found
     return whole
 

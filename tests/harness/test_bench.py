@@ -141,8 +141,8 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
     key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
     return {
         "schema": 2, "id": "made-up", "accel": ["tcg"], "plan": plan,
-        "made_of": {"kernel": {"release": "7.3.4 (x)"}, "fio": {"version": "3.33"}},
-        "circumstances": {"qemu": "QEMU 7.2 (Debian)"},
+        "made_of": {"kernel": {"release": "7.3.4 (x)", "made_from": None, "bzimage_sha256": "x"}, "fio": {"version": "3.33"}},
+        "circumstances": {"qemu": "QEMU 7.2 (Debian)", "date": "2026-11-27", "git_dirty": False},
         "speed": [key(*cell) | {"iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
                   for cell in [*cells, *((mode, "user-again") for mode in plan["modes"])] for iops in (100.0, 110.0)],
         "cost": [key(*cell) | {"instructions_per_io": cost(*cell)} for cell in cells],

@@ -59,7 +59,8 @@ def result():
             if row["case"] == "read-4k" and row["registration"] == "user"]
     return {"schema": 2, "id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
             "cases": {name: {"arguments": case.arguments} for name, case in cost.CASES.items()},
-            "made_of": {"kernel": {"release": "7.3.4 x"}}, "circumstances": {"qemu": "QEMU (Debian)"}}
+            "made_of": {"kernel": {"release": "7.3.4 x", "made_from": None, "bzimage_sha256": "x"}},
+            "circumstances": {"qemu": "QEMU (Debian)", "date": "2026-11-27", "git_dirty": False}}
 
 
 def test_goals_are_met_missed_or_not_measured():
@@ -71,6 +72,11 @@ def test_goals_are_met_missed_or_not_measured():
             row["instructions_per_io"] *= 1.01
     missed = [goal.text for goal in cost.goals(slow) if "NOT MET" in str(goal)]
     assert missed == ["4 KiB at the last offset / at 0 of 8GiB: STRICT"]
+
+    other = result()
+    other["rows"] = [row for row in other["rows"] if row["case"] == "write-4k"]
+    other["cases"] = {"write-4k": other["cases"]["write-4k"]}
+    assert cost.movers(result()) and cost.movers(other) == [] and "write-4k" in cost.render(other)
 
     part = result()
     part["base_rows"] = []

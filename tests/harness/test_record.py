@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One loader for every record: what is no whole record of a known schema is one sentence, and spoils nothing beside it."""
 
+import copy
 import json
 
 import pytest
 import test_bench
 import test_cost
 
-from harness import record, regress, report
+from harness import claims, compare, cost, record, regress, report, table
 from harness.fault import Fault
 from harness.paths import HISTORY
 
 WHOLE = next(HISTORY.glob("*.json")).read_text()
 BROKEN = {"": "cannot be read as JSON", "{": "cannot be read as JSON", "\xff\x00": "cannot be read as JSON", "[]": "is no record", "3": "is no record",
           "{}": "is no record", '{"cells": []}': "has schema None", '{"cells": [], "schema": 99}': "has schema 99",
-          '{"cells": [], "schema": 1}': "lacks commit commit_date", json.dumps(json.loads(WHOLE) | {"cells": [1]}): "lacks mode and registration in cells",
-          json.dumps(json.loads(WHOLE) | {"made_of": {}}): "lacks made_of.kernel"}
+          '{"cells": [], "schema": 1}': "lacks commit, commit_date, subject and 2 more", json.dumps(json.loads(WHOLE) | {"cells": [1]}): r"lacks cells\[0\]:",
+          json.dumps(json.loads(WHOLE) | {"made_of": {}}): "lacks made_of.kernel:", json.dumps(json.loads(WHOLE) | {"made_of": None}): "lacks made_of:"}
 
 
 @pytest.mark.parametrize("text, says", BROKEN.items(), ids=range(len(BROKEN)))
@@ -37,6 +38,57 @@ def test_each_kind_is_known_by_what_it_has(tmp_path):
         other = next(each for each in record.KINDS if each is not kind)
         with pytest.raises(Fault, match="no record"):
             record.load(path, other)
+
+
+def spoiled(result):
+    """Without each key, and with a value of another kind in its place: of the record, of its parts and of their first rows."""
+    for place in ((), *((key,) for key in result), *((key, 0) for key in result if isinstance(result[key], list) and result[key])):
+        part = result
+        for step in place:
+            part = part[step]
+        for key in part if isinstance(part, dict) else ():
+            for value in (GONE, None, "text", 3.5, [], {}):
+                other = copy.deepcopy(result)
+                inner = other
+                for step in place:
+                    inner = inner[step]
+                if value is GONE:
+                    del inner[key]
+                else:
+                    inner[key] = value
+                yield (*place, key, value), other
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize("result, use", (
+    (test_bench.record(), lambda each: (table.render(each), claims.claims(each))), (test_cost.result(), cost.render),
+    (json.loads(WHOLE), lambda each: regress.findings(each, json.loads(WHOLE)))), ids=("bench", "cost", "history"))
+def test_what_is_loaded_can_be_used(tmp_path, result, use):
+    """Each way to break a record is a sentence, or does not matter."""
+    refused = 0
+    for what, other in spoiled(json.loads(json.dumps(result))):
+        (tmp_path / "record.json").write_text(json.dumps(other))
+        try:
+            whole = record.load(tmp_path / "record.json")
+            compare.render(whole, whole)
+            use(whole)
+        except Fault:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"{what}: {error!r}") from error
+    assert refused > 50
+
+
+def test_a_bench_has_every_round_of_every_cell(tmp_path):
+    result = test_bench.record()
+    for name, row in (("speed", -1), ("cost", 0), ("operations", 3)):
+        other = copy.deepcopy(result)
+        lost = other[name].pop(row)
+        record.write(tmp_path / "run.json", other)
+        with pytest.raises(Fault, match=f"lacks {name} of {lost['mode']} {lost['job']} {lost['registration']}:"):
+            record.load(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
