@@ -101,7 +101,7 @@ def page(directories: list[Path]) -> str:
 def companions(directory: Path) -> list[Path]:
     """Other finished runs of the same kernel, the newest of each kind: cost beside IOPS, a sweep beside both."""
     def kernel(result: Row) -> Any:
-        return result["made_of"]["kernel"]["bzimage_sha256"]
+        return result["made_of"]["kernel"].get("bzimage_sha256") or result["made_of"]["kernel"]  # of a host's own
 
     kinds = (record.OF_BENCH, record.OF_COST)
     own = next((directory / kind.file for kind in kinds if (directory / kind.file).exists()), None)

@@ -66,6 +66,21 @@ def test_figures_of_another_kernel_are_left_out(run):
     assert "Exact cost per I/O (cost)" not in report.write(run).read_text()
 
 
+def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
+    """Its kernel is not one of ours: no digest, no QEMU, no commit."""
+    result = test_bench.record()
+    result["made_of"]["kernel"] = {"release": "7.3.4 (x)", "version": "#1 SMP"}
+    result |= {"accel": ["hardware"], "host": {"model": "a disk", "iommu": ["dmar0"]}, "circumstances": {"date": "2026-11-27", "qemu": "no QEMU"}}
+    result["plan"]["column"] = {"name": "host", "text": "this machine", "iommu": "vtd"}
+    place = run.parent / "host"
+    place.mkdir()
+    record.write(place / "run.json", result)
+    (place / "table.txt").write_text(table.render(result))
+    text = report.write(place).read_text()
+    assert "a disk behind dmar0" in text and "Exact cost per I/O (cost)" not in text
+    assert report.companions(run) == [run.parent / "cost"]
+
+
 def test_text_of_a_record_is_no_markup(run):
     result = record.read(run / "run.json")
     result["circumstances"]["qemu"] = "<script>alert(1)</script>"
