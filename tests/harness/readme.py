@@ -134,11 +134,12 @@ def written(text, result):
 def main():
     old = run_of(README.read_text())
     result = record.load(record.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), record.OF_BENCH), record.OF_BENCH)
+    place = ROOT / "results" / result["id"]
+    if not (place / picture(README.read_text()).name).exists():
+        raise SystemExit(f"{place} has no {picture(README.read_text()).name}: `make plot RUN={place}`")
     for path in (README, IGNORE):
         path.write_text(path.read_text().replace(old, result["id"]))
     README.write_text(written(README.read_text(), result))
-    if not picture(README.read_text()).exists():
-        raise SystemExit(f"results/{result['id']} has no {picture(README.read_text()).name}: `make plot RUN=results/{result['id']}`")
     if old != result["id"]:
         print(f"README.md shows {result['id']} now. To commit it:\n  git rm -rq --cached results/{old}\n  git add .gitignore README.md results/{result['id']}")
 
