@@ -92,6 +92,11 @@ def test_sentences_are_short(document):
     assert not long
 
 
+def test_what_a_command_is_for_can_be_read_beside_it():
+    """A page shows about so many columns of a command, unless one scrolls."""
+    assert max(len(line) for line in TEXT.splitlines() if line.startswith("    ") and " # " in line) <= 99
+
+
 def test_each_command_has_its_way_to_be_shown():
     assert set(readme_commands.commands(TEXT)) == set(readme_commands.WAYS)
 
