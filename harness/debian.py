@@ -25,10 +25,17 @@ STEPS = (
     ("make engine", "make engine"),
     ("the engine from anywhere, by path", f"mkdir -p {SCRATCH} && here=$PWD && cd {SCRATCH} && "
      f"$here/build/fio --ioengine=external:$here/build/dmabuf.so {JOB}"),
+    ("the engine from anywhere, installed", f"""\
+make install && mkdir -p {SCRATCH} && here=$PWD && cd {SCRATCH}
+for name in dmabuf.so external:/usr/local/lib/dmabuf.so; do $here/build/fio --ioengine=$name {JOB}; done
+make -C $here uninstall
+"""),
     ("the engine for Debian's own fio", """\
 /usr/bin/python3 -m harness deb || { grep -q "404  Not Found" /root/.cache/dmabuf-bench/log/apt-get && exit 77; exit 1; }
 apt-get -q install -y --no-install-recommends fio >&2 && dpkg -i build/deb/*.deb && dmabuf-check --help >/dev/null
-""" + f"mkdir -p {SCRATCH} && cd {SCRATCH} && /usr/bin/fio --ioengine=dmabuf.so {JOB}"),
+""" + f"""mkdir -p {SCRATCH} && cd {SCRATCH}
+for name in dmabuf.so external:/usr/lib/dmabuf.so; do /usr/bin/fio --ioengine=$name {JOB}; done
+"""),
     ("host tests", "/usr/bin/python3 -c 'from harness import sources; sources.liburings()'; "
      "/usr/bin/python3 -m pytest -q -rs tests/host tests/harness tests/engine"),
     ("a guest", "make guest-run MODE=strict KERNEL=/kernel/bzImage CMD='sh /tests/check.sh ready'"),

@@ -609,16 +609,31 @@ def test_the_line_names_file_and_build(fio, engine, tmp_path):
     assert "dmabuf: the kernel took" in said.stdout + said.stderr
 
 
-def test_another_file_is_not_loaded_unnoticed(fio, engine, tmp_path):
-    """fio looks for external:dmabuf.so here, and the loader finds another one elsewhere."""
-    (tmp_path / "dmabuf.so").write_bytes(b"something else")
-    env = {"LD_LIBRARY_PATH": str(engine.parent)}
+def test_another_file_is_not_loaded(fio, engine, tmp_path):
+    """fio looks for external:NAME here, and the loader finds another one elsewhere: neither that one runs, nor is anything else taken for it."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "my.so"
+    elsewhere.mkdir()
+    found = shutil.copy(engine, elsewhere / "my.so")
+    env = {"LD_LIBRARY_PATH": str(elsewhere)}
     job = (*JOB, "--filename=f", "--registration=user")
-    done = succeeded(fio("--ioengine=external:dmabuf.so", *job, env=env))
-    assert f"dmabuf: job: the engine is {engine}, build {build_id(engine)}, and not the dmabuf.so in this directory" in done.stderr
-    (tmp_path / "dmabuf.so").unlink()
-    shutil.copy(engine, tmp_path / "dmabuf.so")
-    assert "in this directory" not in succeeded(fio("--ioengine=external:./dmabuf.so", *job, env=env)).stderr
+    shutil.copy(engine, here)
+    (tmp_path / "wrong.fio").write_text("[global]\nioengine=external:./my.so\n[job]\nioengine=external:my.so\nfilename=f\nsize=4k\nregistration=user\n")
+    (tmp_path / "right.fio").write_text("[global]\nioengine=external:my.so\n[job]\nioengine=external:./my.so\nfilename=f\nsize=4k\nregistration=user\n")
+    for args in (("--ioengine=external:my.so", *job), ("wrong.fio",)):
+        refused(fio(*args, env=env), rf"external:my\.so is a file of this directory, and the loader took {found}, build {build_id(engine)}, in its place: "
+                                     r"write external:\./my\.so .* --ioengine=my\.so")
+    assert summary(succeeded(fio("right.fio", env=env)))[0]["engine"] == "./my.so"
+    for name, loaded in (("external:./my.so", "./my.so"), (f"external:{here}", here), ("my.so", found), (f"external:{found}", found)):
+        assert summary(succeeded(fio(f"--ioengine={name}", *job, env=env)))[0]["engine"] == str(loaded), name
+    here.unlink()
+    here.symlink_to(found)
+    assert summary(succeeded(fio("--ioengine=external:my.so", *job, env=env)))[0]["engine"] == str(found)
+
+
+def test_external_is_a_file_of_the_directory(fio, engine, tmp_path):
+    """What the loader would find does not help: fio itself refuses, in str_ioengine_external_cb() of its options.c."""
+    done = fio("--ioengine=external:dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(engine.parent)})
+    assert done.returncode != 0 and 'invalid external ioengine path "dmabuf.so"' in done.stderr
 
 
 @pytest.mark.parametrize("how, lines", [((), 4), (("--group_reporting",), 1), (("--group_reporting", "--summary=all"), 4), (("--summary=none",), 0)],
@@ -694,7 +709,9 @@ def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
     assert sorted(str(path.relative_to(root / "usr")) for path in root.rglob("*") if not path.is_dir()) == [
         "lib/dmabuf.so", "lib/libfio-dmabuf.so", "sbin/dmabuf-check", "share/man/man7/fio-dmabuf.7",
         "share/man/man8/dmabuf-check.8"]
-    succeeded(fio("--ioengine=dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)}))
+    for name in ("dmabuf.so", f"external:{lib}/dmabuf.so"):  # from a directory without one
+        line, = summary(succeeded(fio(f"--ioengine={name}", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)})))
+        assert line["engine"] == str(lib / "dmabuf.so")
     subprocess.run([*make, "uninstall"], check=True)
     assert not [path for path in root.rglob("*") if not path.is_dir()]
 
