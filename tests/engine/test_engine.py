@@ -643,6 +643,22 @@ def test_one_line_for_a_group(fio, how, lines):
     assert len(summary(done)) == lines
 
 
+@pytest.mark.parametrize("where", [(), ("--thread=1",)], ids=["processes", "threads"])
+def test_the_line_can_be_read_by_programs(fio, where):
+    """The words that the README shows, in its order, each of a form; and the JSON is whole beside it."""
+    shown, = re.findall(r"^ +dmabuf: (job=.*)$", (ROOT / "engines/README.md").read_text(), re.M)
+    number, word = r"\d+", r"[^\s=]+"
+    forms = {"job": ".+", "registration": "none|user|dmabuf", "source": word, "exporter": word, "memory": "system|peer-to-peer|unknown",
+             "page": number, "buffers": number, "bytes": number, "registrations": number, "export_us": number, "register_us": number,
+             "cpu": "direct|copy|once|none", "cpu_sync": "0|1", "eagain_reissues": number, "engine": r"\S+", "build": "[0-9a-f]{16}"}
+    line = "dmabuf: " + " ".join(f"{name}=({form})" for name, form in forms.items())
+    assert re.fullmatch(line, f"dmabuf: {shown}")
+    done = succeeded(fio("--name=two words", *JOB[1:], "--filename=f", "--registration=user", "--numjobs=2", *where, "--output-format=json"))
+    assert [job["jobname"] for job in json.loads(done.stdout)["jobs"]] == ["two words"] * 2
+    said = done.stderr.splitlines()
+    assert len(said) == 2 and all(re.fullmatch(line, each)[1] == "two words" for each in said), done.stderr
+
+
 def test_client_gets_the_line(fio_src, engine, io_uring, tmp_path):
     (tmp_path / "j.fio").write_text(f"[job]\nioengine=external:{engine}\nregistration=user\nfilename=f\nsize=64k\nrw=read\ndirect=1\n")
     with subprocess.Popen([fio_src / "fio", "--server=sock:s"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
