@@ -124,9 +124,9 @@ def summary(done):
 
 # --- pieces, with sanitizers ---
 
-# What each is linked with; memory_test.c takes its piece in whole.
+# What each is linked with; memory_test.c and udmabuf_test.c take their piece in whole.
 PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": [],
-          "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
+          "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -272,6 +272,16 @@ def test_limits_of_udmabuf_are_for_dmabufs(fio):
         done = succeeded(fio(*JOB, "--filename=f", "--bs=96m", "--size=192m", "--iodepth=1", "--rw=write", "--number_ios=1", "--fallocate=none",
                              f"--registration={registration}"))
         assert summary(done)[0]["buffers"] == "1"
+
+
+@pytest.mark.parametrize("size, buffers", [("16k", "2"), ("4g", "1"), ("1t", "1"), ("1025g", None)])
+def test_size_of_a_dmabuf(fio, size, buffers):
+    """As typed, beyond 32 bits too."""
+    done = fio(*JOB, "--filename=f", "--registration=user", f"--dmabuf_size={size}")
+    if buffers:
+        assert summary(succeeded(done))[0]["buffers"] == buffers
+    else:
+        refused(done, "failed parsing dmabuf_size=1025g")
 
 
 def test_data_reads_back_through_another_engine(fio):
