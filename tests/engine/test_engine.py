@@ -582,7 +582,7 @@ def test_every_step_fails(fio, sane_engine, how):
             if done.returncode:
                 refused(done, r"dmabuf: job: .+\.\n")
         failed.append(gave_back(done)[1])
-    assert {"calloc", "mmap", "memfd_create", "io_uring_setup", "io_uring_queue_mmap", "io_uring_register_buffers"} < set(failed)
+    assert {"calloc", "fcntl", "mmap", "memfd_create", "io_uring_setup", "io_uring_queue_mmap", "io_uring_register_buffers"} < set(failed)
 
 
 @pytest.mark.parametrize("how", [
