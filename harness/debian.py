@@ -78,9 +78,9 @@ def make_root(suite: str, root: Path, kernel: Path) -> None:
 
 
 def enter(root: Path, command: str) -> list[str]:
-    """In namespaces that end with the command, so that no mount and no process is left."""
+    """In namespaces that end with the command, so that no mount and no process is left; the root is a mount, or nothing in it could be one."""
     place = shlex.quote(str(root))
-    mounts = f"mount -t proc proc {place}/proc && mount --rbind /sys {place}/sys && mount --rbind /dev {place}/dev"
+    mounts = f"mount --bind {place} {place} && mount -t proc proc {place}/proc && mount --rbind /sys {place}/sys && mount --rbind /dev {place}/dev"
     inside = f"export HOME=/root TMPDIR=/var/tmp LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1; set -e; cd /src; {command}"
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
             f"{mounts} && exec chroot {place} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c {shlex.quote(inside)}"]
