@@ -31,7 +31,7 @@ for name in dmabuf.so external:/usr/local/lib/dmabuf.so; do $here/build/fio --io
 make -C $here uninstall
 """),
     ("the engine for Debian's own fio", """\
-/usr/bin/python3 -m harness deb || { grep -q "404  Not Found" /root/.cache/dmabuf-bench/log/apt-get && exit 77; exit 1; }
+make deb || { grep -q "404  Not Found" /root/.cache/dmabuf-bench/log/apt-get && make deb FIO_SRC=/root/.cache/dmabuf-bench/src/fio-3.33 && exit 77; exit 1; }
 apt-get -q install -y --no-install-recommends fio >&2 && dpkg -i build/deb/*.deb && dmabuf-check --help >/dev/null
 """ + f"""mkdir -p {SCRATCH} && cd {SCRATCH}
 for name in dmabuf.so external:/usr/lib/dmabuf.so; do /usr/bin/fio --ioengine=$name {JOB}; done
@@ -105,7 +105,7 @@ def run(suite: str, kernel: Path, only: tuple[str, ...]) -> int:
                                         stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
             said = log.read_text(errors="replace").strip().splitlines()
             good = status in (0, SKIPPED)
-            skipped = " # SKIP its source is not on this mirror" if status == SKIPPED else ""
+            skipped = " # SKIP its source is not on this mirror: a package for another fio was made, and not installed" if status == SKIPPED else ""
             progress.say(f"{'ok' if good else 'not ok'} {number} - {suite}: {title} ({progress.clock(time.monotonic() - start)}){skipped}")
             for line in said[(-2 if good else -15):]:
                 progress.say(f"# {line}")
