@@ -30,6 +30,11 @@ deb.takes = FIO_SRC
 install.takes = PREFIX DESTDIR FIO_SRC
 uninstall.takes = PREFIX DESTDIR
 
+# In the environment it is how wide the terminal is.
+ifneq ($(findstring environment,$(origin COLUMNS)),)
+undefine COLUMNS
+endif
+
 # What was typed and no verb of this command takes is refused before anything is done.
 typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 taken := $(foreach verb,$(MAKECMDGOALS),$($(verb).takes))

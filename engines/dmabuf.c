@@ -510,13 +510,39 @@ static int open_ring(struct thread_data *td, struct job *job)
 
 /*
  * fio looks for the file of external:NAME in the current directory, and then has
- * the loader look for NAME in its own places.
+ * the loader look for NAME in its own places: whether that is another one.
  */
-static void mind_the_file_here(const struct thread_data *td, const struct self *self)
+static bool is_another_file(const struct print_option *typed, const struct self *self)
 {
-	if (self->path[0] == '/' && !strcmp(td->o.ioengine, "external") && self_is_another(self, "dmabuf.so"))
-		say("dmabuf: %s: the engine is %s, build %s, and not the dmabuf.so in this directory: for that one, write external:./dmabuf.so\n",
-		    td->o.name, self->path, self->build);
+	const char *loaded = strrchr(self->path, '/');
+
+	return !strcmp(typed->name, "ioengine") && typed->value && !strncmp(typed->value, "external:", 9) &&
+	       loaded && !strcmp(typed->value + 9, loaded + 1) && self_is_another(self, loaded + 1);
+}
+
+/* By what was typed: ->ioengine_so_path is freed by now. */
+static int refuse_another_file(struct thread_data *td, const struct self *self)
+{
+	const struct print_option *typed, *wrong = NULL;
+	struct flist_head *entry;
+	bool own = false;
+
+	flist_for_each(entry, &td->opt_list) {
+		typed = flist_entry(entry, struct print_option, list);
+		if (strcmp(typed->name, "ioengine"))
+			continue;
+		own = true;
+		wrong = is_another_file(typed, self) ? typed : NULL;
+	}
+	flist_for_each(entry, &get_global_options()->opt_list) {
+		typed = flist_entry(entry, struct print_option, list);
+		if (!own && is_another_file(typed, self))
+			wrong = typed;
+	}
+	if (!wrong)
+		return 0;
+	return refuse(td, ELIBACC, "%s is a file of this directory, and the loader took %s, build %s, in its place: write external:./%s for this one, or --ioengine=%s for that one",
+		      wrong->value, self->path, self->build, wrong->value + 9, wrong->value + 9);
 }
 
 /* Refuse what cannot work, before there is memory. */
@@ -532,9 +558,8 @@ static int set_up(struct thread_data *td)
 		return refuse(td, ENOMEM, "no memory for the job");
 	td->io_ops_data = job;
 	self_find(&job->self);
-	mind_the_file_here(td, &job->self);
 	dprint(FD_IO, "dmabuf: %s, build %s, for " FIO_VERSION "\n", job->self.path, job->self.build);
-	if (choose_source(td, job) || refuse_source(td, job->source))
+	if (refuse_another_file(td, &job->self) || choose_source(td, job) || refuse_source(td, job->source))
 		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");

@@ -33,27 +33,75 @@ static bool read_number(const char *path, const char *key, uint64_t *number)
 	return found;
 }
 
-static bool read_of_group(const char *group, const char *file, const char *key, uint64_t *number)
-{
-	char path[PATH_MAX + 64];
+/* Where one version of control groups has what it knows. */
+struct hierarchy {
+	const char *mounted, *max, *now, *clean[2];	/* clean: page cache, which gives way */
+	const char *says;
+};
 
-	snprintf(path, sizeof(path), CGROUPS "%s/%s", group, file);
+static const struct hierarchy v2 = {
+	CGROUPS, "memory.max", "memory.current", { "inactive_file ", "active_file " }, "memory.max of the control group",
+};
+static const struct hierarchy v1 = {
+	CGROUPS "/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", { "total_inactive_file ", "total_active_file " },
+	"memory.limit_in_bytes of the control group",
+};
+
+static bool read_of_group(const struct hierarchy *h, const char *group, const char *file, const char *key, uint64_t *number)
+{
+	char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s%s/%s", h->mounted, group, file);
 	return read_number(path, key, number);
 }
 
 /* What a control group lets its members still have; false: it has no limit. */
-static bool left_in_group(const char *group, uint64_t *left)
+static bool left_in_group(const struct hierarchy *h, const char *group, uint64_t *left)
 {
 	uint64_t max, now, clean[2] = { 0 };
 
-	if (!read_of_group(group, "memory.max", "", &max) || !read_of_group(group, "memory.current", "", &now))
+	if (!read_of_group(h, group, h->max, "", &max) || !read_of_group(h, group, h->now, "", &now))
 		return false;
-	/* the page cache gives way */
-	read_of_group(group, "memory.stat", "inactive_file ", &clean[0]);
-	read_of_group(group, "memory.stat", "active_file ", &clean[1]);
+	for (int i = 0; i < 2; i++)
+		read_of_group(h, group, "memory.stat", h->clean[i], &clean[i]);
 	now = now > clean[0] + clean[1] ? now - clean[0] - clean[1] : 0;
 	*left = max > now ? max - now : 0;
 	return true;
+}
+
+/*
+ * Of the hierarchy that a line of /proc/self/cgroup is about, if it limits memory,
+ * and where in it we are. "4:cpu,memory:/a" is of version 1, "0::/a" of 2.
+ */
+static const struct hierarchy *hierarchy_of(char *line, char **group)
+{
+	char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL, *word;
+
+	if (!path)
+		return NULL;
+	*path++ = '\0';
+	path[strcspn(path, "\n")] = '\0';
+	*group = path;
+	if (!strcmp(line, "0:"))
+		return &v2;
+	while ((word = strsep(&controllers, ":,")))
+		if (!strcmp(word, "memory"))
+			return &v1;
+	return NULL;
+}
+
+/* The least of what our group and all above it have. The root is one of them: in a container it has the container's limit. */
+static void least_of_groups(const struct hierarchy *h, char *group, uint64_t *least, const char **says)
+{
+	uint64_t left;
+
+	for (char *end = group + strlen(group); end; end = strrchr(group, '/')) {
+		*end = '\0';
+		if (left_in_group(h, group, &left) && left < *least) {
+			*least = left;
+			*says = h->says;
+		}
+	}
 }
 
 /* In the machine, but for what is spared; false: unknown. */
@@ -79,7 +127,8 @@ static bool left_in_machine(uint64_t *left)
 static uint64_t available(const char **says)
 {
 	uint64_t least = UINT64_MAX, left;
-	char line[PATH_MAX] = "", *group, *slash;
+	const struct hierarchy *h;
+	char line[PATH_MAX], *group;
 	FILE *f;
 
 	if (left_in_machine(&left)) {
@@ -87,20 +136,13 @@ static uint64_t available(const char **says)
 		*says = MEMINFO;
 	}
 	f = fopen(ROOT "/proc/self/cgroup", "re");
-	while (f && fgets(line, sizeof(line), f) && strncmp(line, "0::/", 4))
-		line[0] = '\0';
+	while (f && fgets(line, sizeof(line), f)) {
+		h = hierarchy_of(line, &group);
+		if (h)
+			least_of_groups(h, group, &least, says);
+	}
 	if (f)
 		fclose(f);
-	line[strcspn(line, "\n")] = '\0';
-	/* its own group and all above it, but the root, which has no limit */
-	for (group = line[0] ? line + 3 : line; (slash = strrchr(group, '/')) && slash[1]; *slash = '\0') {
-		if (left_in_group(group, &left) && left < least) {
-			least = left;
-			*says = "memory.max of the control group";
-		}
-		if (slash == group)
-			break;
-	}
 	return least;
 }
 

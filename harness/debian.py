@@ -25,10 +25,17 @@ STEPS = (
     ("make engine", "make engine"),
     ("the engine from anywhere, by path", f"mkdir -p {SCRATCH} && here=$PWD && cd {SCRATCH} && "
      f"$here/build/fio --ioengine=external:$here/build/dmabuf.so {JOB}"),
+    ("the engine from anywhere, installed", f"""\
+make install && mkdir -p {SCRATCH} && here=$PWD && cd {SCRATCH}
+for name in dmabuf.so external:/usr/local/lib/dmabuf.so; do $here/build/fio --ioengine=$name {JOB}; done
+make -C $here uninstall
+"""),
     ("the engine for Debian's own fio", """\
-/usr/bin/python3 -m harness deb || { grep -q "404  Not Found" /root/.cache/dmabuf-bench/log/apt-get && exit 77; exit 1; }
+make deb || { grep -q "404  Not Found" /root/.cache/dmabuf-bench/log/apt-get && make deb FIO_SRC=/root/.cache/dmabuf-bench/src/fio-3.33 && exit 77; exit 1; }
 apt-get -q install -y --no-install-recommends fio >&2 && dpkg -i build/deb/*.deb && dmabuf-check --help >/dev/null
-""" + f"mkdir -p {SCRATCH} && cd {SCRATCH} && /usr/bin/fio --ioengine=dmabuf.so {JOB}"),
+""" + f"""mkdir -p {SCRATCH} && cd {SCRATCH}
+for name in dmabuf.so external:/usr/lib/dmabuf.so; do /usr/bin/fio --ioengine=$name {JOB}; done
+"""),
     ("host tests", "/usr/bin/python3 -c 'from harness import sources; sources.liburings()'; "
      "/usr/bin/python3 -m pytest -q -rs tests/host tests/harness tests/engine"),
     ("a guest", "make guest-run MODE=strict KERNEL=/kernel/bzImage CMD='sh /tests/check.sh ready'"),
@@ -71,9 +78,9 @@ def make_root(suite: str, root: Path, kernel: Path) -> None:
 
 
 def enter(root: Path, command: str) -> list[str]:
-    """In namespaces that end with the command, so that no mount and no process is left."""
+    """In namespaces that end with the command, so that no mount and no process is left; the root is a mount, or nothing in it could be one."""
     place = shlex.quote(str(root))
-    mounts = f"mount -t proc proc {place}/proc && mount --rbind /sys {place}/sys && mount --rbind /dev {place}/dev"
+    mounts = f"mount --bind {place} {place} && mount -t proc proc {place}/proc && mount --rbind /sys {place}/sys && mount --rbind /dev {place}/dev"
     inside = f"export HOME=/root TMPDIR=/var/tmp LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1; set -e; cd /src; {command}"
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
             f"{mounts} && exec chroot {place} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c {shlex.quote(inside)}"]
@@ -98,7 +105,7 @@ def run(suite: str, kernel: Path, only: tuple[str, ...]) -> int:
                                         stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
             said = log.read_text(errors="replace").strip().splitlines()
             good = status in (0, SKIPPED)
-            skipped = " # SKIP its source is not on this mirror" if status == SKIPPED else ""
+            skipped = " # SKIP its source is not on this mirror: a package for another fio was made, and not installed" if status == SKIPPED else ""
             progress.say(f"{'ok' if good else 'not ok'} {number} - {suite}: {title} ({progress.clock(time.monotonic() - start)}){skipped}")
             for line in said[(-2 if good else -15):]:
                 progress.say(f"# {line}")

@@ -25,6 +25,7 @@ def check(tmp_path_factory):
     def run(*args, deny=None):
         return subprocess.run([out / "dmabuf-check", *args], capture_output=True, text=True, timeout=20,
                               preexec_fn=deny and (lambda: deny_syscall(*deny)))
+    run.program = out / "dmabuf-check"
     return run
 
 
@@ -62,6 +63,21 @@ def test_udmabuf(check, error, step):
     rows = findings(check("--json", deny=(OPENAT, error, 2, os.O_RDWR | os.O_CLOEXEC)))
     assert re.search(step, rows["udmabuf"]["next"]) and os.strerror(error) in rows["udmabuf"]["value"]
     assert "sources" not in rows or re.search(step, rows["sources"]["next"])
+
+
+@pytest.mark.parametrize("there, value", [("vfio devices/vfio0", "none in /dev/vfio"), ("vfio 7 devices/vfio0", "/dev/vfio: 7"), ("12", "/dev/vfio: 12")],
+                         ids=["cdev", "both", "group"])
+def test_vfio_is_what_the_engine_opens(check, tmp_path, there, value):
+    """A group; not the character device of each device, and not what all groups share."""
+    if os.geteuid():
+        pytest.skip("only root mounts a /dev of its own")
+    dev = tmp_path / "dev"
+    for name in there.split():
+        (dev / "vfio" / name).parent.mkdir(parents=True, exist_ok=True)
+        (dev / "vfio" / name).touch()
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /dev && exec "$2" --json', "sh", dev, check.program],
+                          capture_output=True, text=True, timeout=20)
+    assert findings(done)["vfio"]["value"] == value
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES], ids=errno.errorcode.get)

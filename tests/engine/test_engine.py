@@ -124,9 +124,9 @@ def summary(done):
 
 # --- pieces, with sanitizers ---
 
-# What each is linked with; memory_test.c takes its piece in whole.
+# What each is linked with; memory_test.c and udmabuf_test.c take their piece in whole.
 PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": [],
-          "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
+          "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -272,6 +272,16 @@ def test_limits_of_udmabuf_are_for_dmabufs(fio):
         done = succeeded(fio(*JOB, "--filename=f", "--bs=96m", "--size=192m", "--iodepth=1", "--rw=write", "--number_ios=1", "--fallocate=none",
                              f"--registration={registration}"))
         assert summary(done)[0]["buffers"] == "1"
+
+
+@pytest.mark.parametrize("size, buffers", [("16k", "2"), ("4g", "1"), ("1t", "1"), ("1025g", None)])
+def test_size_of_a_dmabuf(fio, size, buffers):
+    """As typed, beyond 32 bits too."""
+    done = fio(*JOB, "--filename=f", "--registration=user", f"--dmabuf_size={size}")
+    if buffers:
+        assert summary(succeeded(done))[0]["buffers"] == buffers
+    else:
+        refused(done, "failed parsing dmabuf_size=1025g")
 
 
 def test_data_reads_back_through_another_engine(fio):
@@ -572,7 +582,7 @@ def test_every_step_fails(fio, sane_engine, how):
             if done.returncode:
                 refused(done, r"dmabuf: job: .+\.\n")
         failed.append(gave_back(done)[1])
-    assert {"calloc", "mmap", "memfd_create", "io_uring_setup", "io_uring_queue_mmap", "io_uring_register_buffers"} < set(failed)
+    assert {"calloc", "fcntl", "mmap", "memfd_create", "io_uring_setup", "io_uring_queue_mmap", "io_uring_register_buffers"} < set(failed)
 
 
 @pytest.mark.parametrize("how", [
@@ -609,16 +619,31 @@ def test_the_line_names_file_and_build(fio, engine, tmp_path):
     assert "dmabuf: the kernel took" in said.stdout + said.stderr
 
 
-def test_another_file_is_not_loaded_unnoticed(fio, engine, tmp_path):
-    """fio looks for external:dmabuf.so here, and the loader finds another one elsewhere."""
-    (tmp_path / "dmabuf.so").write_bytes(b"something else")
-    env = {"LD_LIBRARY_PATH": str(engine.parent)}
+def test_another_file_is_not_loaded(fio, engine, tmp_path):
+    """fio looks for external:NAME here, and the loader finds another one elsewhere: neither that one runs, nor is anything else taken for it."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "my.so"
+    elsewhere.mkdir()
+    found = shutil.copy(engine, elsewhere / "my.so")
+    env = {"LD_LIBRARY_PATH": str(elsewhere)}
     job = (*JOB, "--filename=f", "--registration=user")
-    done = succeeded(fio("--ioengine=external:dmabuf.so", *job, env=env))
-    assert f"dmabuf: job: the engine is {engine}, build {build_id(engine)}, and not the dmabuf.so in this directory" in done.stderr
-    (tmp_path / "dmabuf.so").unlink()
-    shutil.copy(engine, tmp_path / "dmabuf.so")
-    assert "in this directory" not in succeeded(fio("--ioengine=external:./dmabuf.so", *job, env=env)).stderr
+    shutil.copy(engine, here)
+    (tmp_path / "wrong.fio").write_text("[global]\nioengine=external:./my.so\n[job]\nioengine=external:my.so\nfilename=f\nsize=4k\nregistration=user\n")
+    (tmp_path / "right.fio").write_text("[global]\nioengine=external:my.so\n[job]\nioengine=external:./my.so\nfilename=f\nsize=4k\nregistration=user\n")
+    for args in (("--ioengine=external:my.so", *job), ("wrong.fio",)):
+        refused(fio(*args, env=env), rf"external:my\.so is a file of this directory, and the loader took {found}, build {build_id(engine)}, in its place: "
+                                     r"write external:\./my\.so .* --ioengine=my\.so")
+    assert summary(succeeded(fio("right.fio", env=env)))[0]["engine"] == "./my.so"
+    for name, loaded in (("external:./my.so", "./my.so"), (f"external:{here}", here), ("my.so", found), (f"external:{found}", found)):
+        assert summary(succeeded(fio(f"--ioengine={name}", *job, env=env)))[0]["engine"] == str(loaded), name
+    here.unlink()
+    here.symlink_to(found)
+    assert summary(succeeded(fio("--ioengine=external:my.so", *job, env=env)))[0]["engine"] == str(found)
+
+
+def test_external_is_a_file_of_the_directory(fio, engine, tmp_path):
+    """What the loader would find does not help: fio itself refuses, in str_ioengine_external_cb() of its options.c."""
+    done = fio("--ioengine=external:dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(engine.parent)})
+    assert done.returncode != 0 and 'invalid external ioengine path "dmabuf.so"' in done.stderr
 
 
 @pytest.mark.parametrize("how, lines", [((), 4), (("--group_reporting",), 1), (("--group_reporting", "--summary=all"), 4), (("--summary=none",), 0)],
@@ -626,6 +651,22 @@ def test_another_file_is_not_loaded_unnoticed(fio, engine, tmp_path):
 def test_one_line_for_a_group(fio, how, lines):
     done = succeeded(fio(*JOB, "--size=64k", "--registration=user", "--numjobs=4", *how))
     assert len(summary(done)) == lines
+
+
+@pytest.mark.parametrize("where", [(), ("--thread=1",)], ids=["processes", "threads"])
+def test_the_line_can_be_read_by_programs(fio, where):
+    """The words that the README shows, in its order, each of a form; and the JSON is whole beside it."""
+    shown, = re.findall(r"^ +dmabuf: (job=.*)$", (ROOT / "engines/README.md").read_text(), re.M)
+    number, word = r"\d+", r"[^\s=]+"
+    forms = {"job": ".+", "registration": "none|user|dmabuf", "source": word, "exporter": word, "memory": "system|peer-to-peer|unknown",
+             "page": number, "buffers": number, "bytes": number, "registrations": number, "export_us": number, "register_us": number,
+             "cpu": "direct|copy|once|none", "cpu_sync": "0|1", "eagain_reissues": number, "engine": r"\S+", "build": "[0-9a-f]{16}"}
+    line = "dmabuf: " + " ".join(f"{name}=({form})" for name, form in forms.items())
+    assert re.fullmatch(line, f"dmabuf: {shown}")
+    done = succeeded(fio("--name=two words", *JOB[1:], "--filename=f", "--registration=user", "--numjobs=2", *where, "--output-format=json"))
+    assert [job["jobname"] for job in json.loads(done.stdout)["jobs"]] == ["two words"] * 2
+    said = done.stderr.splitlines()
+    assert len(said) == 2 and all(re.fullmatch(line, each)[1] == "two words" for each in said), done.stderr
 
 
 def test_client_gets_the_line(fio_src, engine, io_uring, tmp_path):
@@ -694,7 +735,9 @@ def test_install_and_uninstall(fio, fio_src, engine, tmp_path):
     assert sorted(str(path.relative_to(root / "usr")) for path in root.rglob("*") if not path.is_dir()) == [
         "lib/dmabuf.so", "lib/libfio-dmabuf.so", "sbin/dmabuf-check", "share/man/man7/fio-dmabuf.7",
         "share/man/man8/dmabuf-check.8"]
-    succeeded(fio("--ioengine=dmabuf.so", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)}))
+    for name in ("dmabuf.so", f"external:{lib}/dmabuf.so"):  # from a directory without one
+        line, = summary(succeeded(fio(f"--ioengine={name}", *JOB, "--filename=f", "--registration=user", env={"LD_LIBRARY_PATH": str(lib)})))
+        assert line["engine"] == str(lib / "dmabuf.so")
     subprocess.run([*make, "uninstall"], check=True)
     assert not [path for path in root.rglob("*") if not path.is_dir()]
 

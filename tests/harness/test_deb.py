@@ -34,5 +34,5 @@ def test_a_root_is_entered_in_namespaces_of_its_own():
     argv = debian.enter(Path("/a root/it's"), "echo 'a b' \"$HOME\"")
     assert argv[:5] == ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     outer = shlex.split(argv[-1])
-    assert "/a root/it's/proc" in outer and outer[outer.index("chroot") + 1] == "/a root/it's"
+    assert outer[:4] == ["mount", "--bind", "/a root/it's", "/a root/it's"] and "/a root/it's/proc" in outer and outer[outer.index("chroot") + 1] == "/a root/it's"
     assert outer[-1].endswith("cd /src; echo 'a b' \"$HOME\"")

@@ -45,6 +45,13 @@ def test_what_is_in_the_environment_counts_if_the_verb_takes_it(monkeypatch):
     assert "MODE=lazy" not in make("bench")
 
 
+def test_but_not_the_width_of_the_terminal(monkeypatch):
+    """Shells may export it, and readline does."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert not any("COLUMNS" in word for word in make("bench"))
+    assert "COLUMNS=smp2" in make("bench", "COLUMNS=smp2")
+
+
 @pytest.mark.parametrize("words, says", (
     (("bench", "MODE=lazy"), "make bench takes no MODE=: it takes BASE= BENCH= "),
     (("bench", "MODE="), "make bench takes no MODE="),
