@@ -201,6 +201,27 @@ static enum t_result frozen(void)
 	return watched_exit(&buf);
 }
 
+/*
+ * With I/O the cgroup gets what io.max needs. Otherwise io.max makes it, and that
+ * allocates under blkcg_mutex (blkg_conf_prep(), 7.3.4), to lockdep's displeasure.
+ */
+static enum t_result reads_in_cgroup(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct t_buf buf;
+
+		if (put("0", CGROUP "/slow/cgroup.procs") || t_buf_init(&buf, T_USER, T_MIB) != T_PASS)
+			_exit(1);
+		_exit(pread(t_open(t_dev, O_RDONLY | O_DIRECT), buf.map, T_PAGE, 0) != (ssize_t)T_PAGE);
+	}
+	T_IS(waitpid(pid, &status, 0), pid, "wait");
+	T_IS(status, 0, "a read in the cgroup");
+	return T_PASS;
+}
+
 static enum t_result throttled(void)
 {
 	struct waits waits = { .n = 0 };
@@ -220,6 +241,7 @@ static enum t_result throttled(void)
 		return t_skip("no io.max here: boot the debug kernel (CONFIG_BLK_DEV_THROTTLING)");
 	}
 	T_IS(mkdir(CGROUP "/slow", 0700), 0, "cgroup");
+	T_TRY(reads_in_cgroup());
 	T_CHECK(!stat(t_dev, &st), "%s: %m", t_dev);
 	snprintf(limit, sizeof(limit), "%u:%u riops=10", major(st.st_rdev), minor(st.st_rdev));
 	T_IS(put(limit, CGROUP "/slow/io.max"), 0, limit);
