@@ -364,9 +364,14 @@ def shown(record: Row, directory: Path) -> None:
     save(drawing, numbers, directory / "shown")
 
 
+def whiskers(record: Row, rows: str) -> str:
+    """What a bar and its whiskers are."""
+    named = stats.median([0.0] * len({row["round"] for row in record[rows]})).named
+    return "one measurement" if named == "one" else f"median and {named}" if named.startswith("range") else f"median and interval, {named}"
+
+
 def draw(record: Row, directory: Path) -> None:
-    rounds, cost_rounds = record["plan"]["rounds"], record["plan"]["cost_rounds"]
-    figure(record, "iops", f"IOPS by IOMMU mode and registration: median and interval of {rounds} boots", "IOPS",
+    figure(record, "iops", f"IOPS by IOMMU mode and registration: {whiskers(record, 'speed')}", "IOPS",
            lambda axes, job: bars(axes, record, job, "speed", "iops"), directory)
     forest(record, directory)
     sweep(record, directory)
@@ -375,7 +380,7 @@ def draw(record: Row, directory: Path) -> None:
     if not record["cost"]:
         return
     shown(record, directory)
-    figure(record, "cost", f"Guest instructions per I/O: median and interval of {cost_rounds} measurements",
+    figure(record, "cost", f"Guest instructions per I/O: {whiskers(record, 'cost')}",
            "instructions per I/O", lambda axes, job: bars(axes, record, job, "cost", "instructions_per_io"), directory)
     figure(record, "operations", "IOMMU operations per I/O", "operations per I/O",
            lambda axes, job: stacks(axes, record, job), directory)
