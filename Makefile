@@ -86,7 +86,7 @@ baseline: ## [2:00] record this commit in results/history, to be committed
 harmless: ## what it costs those who do not use it, against the unpatched base
 	$(VERB)
 
-compare: ## how far two records of one build differ (A= B=: records, or directories of runs)
+compare: ## two records, cell by cell: before, after, ratio, verdict (A= B=: records, or directories of runs)
 	$(VERB)
 
 plot: ## write tables, figures and report of RUN= again

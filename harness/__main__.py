@@ -451,7 +451,7 @@ def parser() -> argparse.ArgumentParser:
     gate.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history")
 
-    pair = verb("compare", compare_records, help="how far two records of one build differ; status 1 beyond 0.2 %%")
+    pair = verb("compare", compare_records, help="two records, cell by cell; status 1 if instructions differ by more than 0.2 %%")
     for name in ("a", "b"):
         pair.add_argument(name, metavar=name.upper(), help="a file of results/history, or the directory of a finished run")
 

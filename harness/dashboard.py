@@ -50,7 +50,7 @@ def of_bench(result: Row) -> list[Row]:
     for mode in plan["modes"]:
         for job in plan["jobs"]:
             for registration in plan["registrations"]:
-                values = [row["iops"] for row in cells(result["speed"], mode=mode, job=job, registration=registration)]
+                values = stats.rounds(cells(result["speed"], mode=mode, job=job, registration=registration), "iops")
                 estimate = stats.median(values)
                 found.append(entry(f"{mode} {job} {registration}", "IOPS", estimate.value,
                                    f"{estimate.low:.0f}..{estimate.high:.0f}",

@@ -42,7 +42,7 @@ def bars(axes: Axes, record: Row, job: str, rows: str, value: str) -> list[Row]:
     for at, registration in enumerate(plan["registrations"]):
         colour, hatch = LOOK[registration]
         for index, mode in enumerate(plan["modes"]):
-            values = [row[value] for row in cells(record[rows], job=job, mode=mode, registration=registration)]
+            values = stats.rounds(cells(record[rows], job=job, mode=mode, registration=registration), value)
             estimate = stats.median(values)
             x = index + (at - (len(plan["registrations"]) - 1) / 2) * width
             axes.bar(x, estimate.value, width * 0.92, color=colour, hatch=hatch, edgecolor="white",
@@ -145,23 +145,28 @@ def forest(record: Row, directory: Path) -> None:
         return
     keys = [(mode, job) for job in plan["jobs"] for mode in plan["modes"]]
     numbers: list[Row] = []
+    ratios: list[stats.Estimate] = []
     drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.7))
     for y, (mode, job) in enumerate(keys):
-        values = {name: [row["iops"] for row in cells(record["speed"], mode=mode, job=job, registration=name)]
+        values = {name: stats.rounds(cells(record["speed"], mode=mode, job=job, registration=name), "iops")
                   for name in ("dmabuf", "user", AGAIN)}
         found = stats.verdict(values["dmabuf"], values["user"], values[AGAIN])
-        axes.barh(y, 2 * found.band, 0.8, left=1 - found.band, color="#DDDDDD", label="A/A: user over user" if not y else None)
+        axes.barh(y, found.band - 1 / found.band, 0.8, left=1 / found.band, color="#DDDDDD", label="A/A: user over user" if not y else None)
         axes.errorbar(found.ratio.value, y, xerr=[[max(found.ratio.value - found.ratio.low, 0)],
                                                   [max(found.ratio.high - found.ratio.value, 0)]],
-                      color=LOOK["dmabuf"][0], fmt="o" if not found.objections else "x", capsize=2, markersize=4, linewidth=1,
-                      label="dmabuf over user (x: not called)" if not y else None)
+                      color=LOOK["dmabuf"][0], fmt="o" if found.called else "x", capsize=2, markersize=4, linewidth=1,
+                      label="dmabuf over user (x: no verdict)" if not y else None)
+        ratios.append(found.ratio)
         numbers.append({"job": job, "mode": mode, "ratio": found.ratio.value, "low": found.ratio.low, "high": found.ratio.high,
-                        "band": found.band, "p": found.p, "n": found.ratio.n, "called": str(found),
-                        "objections": "; ".join(found.objections)})
+                        "confidence": found.ratio.confidence, "n": found.ratio.n, "band": found.band, "called": found.called,
+                        "reason": found.reason})
+    what = " and ".join(dict.fromkeys(f"interval {found.named} pairs" if found.confidence >= stats.INTERVAL else found.named for found in ratios))
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(keys)), [f"{job}, {mode}" for mode, job in keys], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("ratio of median IOPS, 95 % bootstrap interval")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:g}"))
+    axes.set_xlabel(f"ratio of IOPS in one boot, log scale; {what}")
     drawing.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False, fontsize=8)
     axes.set_title(f"What a registered dma-buf does to IOPS\n{caption(record)}", fontsize=10)
     drawing.tight_layout(rect=(0, 0.3 / drawing.get_figheight(), 1, 1))
@@ -245,7 +250,7 @@ def sweep(record: Row, directory: Path) -> None:
         found: dict[str, list[tuple[float, float, float, float]]] = {}
         for registration in plan["registrations"]:
             for job in kinds[at][1]:
-                estimate = stats.median([row["iops"] for row in cells(record["speed"], job=job, mode=mode, registration=registration)])
+                estimate = stats.median(stats.rounds(cells(record["speed"], job=job, mode=mode, registration=registration), "iops"))
                 x = float(job.partition("-")[2].rstrip("k"))
                 found.setdefault(registration, []).append((x, estimate.value, estimate.low, estimate.high))
         return found
@@ -359,18 +364,23 @@ def shown(record: Row, directory: Path) -> None:
     save(drawing, numbers, directory / "shown")
 
 
+def whiskers(record: Row, rows: str) -> str:
+    """What a bar and its whiskers are."""
+    named = stats.median([0.0] * len({row["round"] for row in record[rows]})).named
+    return "one measurement" if named == "one" else f"median and {named}" if named.startswith("range") else f"median and interval, {named}"
+
+
 def draw(record: Row, directory: Path) -> None:
-    rounds, cost_rounds = record["plan"]["rounds"], record["plan"]["cost_rounds"]
-    figure(record, "iops", f"IOPS by IOMMU mode and registration: median and interval of {rounds} runs", "IOPS",
+    figure(record, "iops", f"IOPS by IOMMU mode and registration: {whiskers(record, 'speed')}", "IOPS",
            lambda axes, job: bars(axes, record, job, "speed", "iops"), directory)
     forest(record, directory)
     sweep(record, directory)
-    figure(record, "latency", f"Completion latency: median of {rounds} run(s)", "microseconds, emulated",
+    figure(record, "latency", "Completion latency: median of the runs", "microseconds, emulated",
            lambda axes, job: percentiles(axes, record, job), directory)
     if not record["cost"]:
         return
     shown(record, directory)
-    figure(record, "cost", f"Guest instructions per I/O: median and interval of {cost_rounds} measurements",
+    figure(record, "cost", f"Guest instructions per I/O: {whiskers(record, 'cost')}",
            "instructions per I/O", lambda axes, job: bars(axes, record, job, "cost", "instructions_per_io"), directory)
     figure(record, "operations", "IOMMU operations per I/O", "operations per I/O",
            lambda axes, job: stacks(axes, record, job), directory)

@@ -21,7 +21,7 @@ from .fault import Fault
 from .fio import AGAIN
 from .paths import BUILD, ROOT
 
-SCHEMA = 2  # of run.json
+SCHEMA = 3  # of run.json; 2 is read, too: upgraded()
 
 
 # What a whole record has, as far as tables, figures and comparisons read it: a type, a list of one shape, keys with
@@ -51,10 +51,10 @@ class Kind:
 KINDS = (
     Kind("run.json", SCHEMA, "speed", {
         "id": str, "accel": [str], "made_of": KERNEL | {"fio": {"version": str}}, "circumstances": WHEN,
-        "plan": {"jobs": [str], "registrations": [str], "modes": [str], "rounds": int, "cost_rounds": int,
+        "plan": {"jobs": [str], "registrations": [str], "modes": [str], "rounds": int, "passes": int, "cost_rounds": int,
                  "column": {"name": str, "text": str, "iommu": str}},
-        "speed": [PLACE | {"job": str, "iops": NUMBER, "latency_ns": {ANY: NUMBERS}}],
-        "cost": [PLACE | {"job": str, "instructions_per_io": NUMBER}],
+        "speed": [PLACE | {"job": str, "round": int, "iops": NUMBER, "latency_ns": {ANY: NUMBERS}}],
+        "cost": [PLACE | {"job": str, "round": int, "instructions_per_io": NUMBER}],
         "operations": [PLACE | {"job": str, "bytes_per_command": NUMBER, "command_per_io": NUMBER}
                        | {f"{name}_per_io": NUMBER_OR_NONE for name in ("map", "unmap", "flush")}]}),
     Kind("cost.json", 2, "rows", {
@@ -88,7 +88,7 @@ def gaps(found: dict[str, Any], kind: Kind) -> Iterator[str]:
     if kind is not OF_BENCH:
         return
     plan = found["plan"]
-    for name, rounds in (("speed", plan["rounds"]), ("operations", 1), ("cost", plan["cost_rounds"])):
+    for name, rounds in (("speed", plan["rounds"] * plan["passes"]), ("operations", 1), ("cost", plan["cost_rounds"])):
         again = [AGAIN] if name == "speed" and "user" in plan["registrations"] else []
         there = Counter((row["mode"], row["job"], row["registration"]) for row in found[name])
         if there or name == "speed":
@@ -110,12 +110,20 @@ def read(path: Path) -> Any:
         raise Fault(f"{path} cannot be read as JSON: {getattr(error, 'strerror', '') or error}") from error
 
 
+def upgraded(found: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """A record as the harness of today writes it.  Schema 2 of run.json measured each cell once a boot."""
+    if kind is OF_BENCH and found.get("schema") == 2 and isinstance(found.get("plan"), dict):
+        return found | {"schema": SCHEMA, "plan": found["plan"] | {"passes": 1}}
+    return found
+
+
 def load(path: Path, *kinds: Kind) -> dict[str, Any]:
     """A whole record of one of these kinds (any, if none is named), or a sentence."""
     found = read(path)
     kind = next((kind for kind in kinds or KINDS if isinstance(found, dict) and kind.key in found), None)
     if not kind:
         raise Fault(f"{path} is no record: name a file of results/history, or the directory of a finished bench, cost or regress")
+    found = upgraded(found, kind)
     if found.get("schema") != kind.schema:
         raise Fault(f"{path} has schema {found.get('schema')}, and this harness reads {kind.schema}: measure again, or use the harness that wrote it")
     if lacks := list(lacking(found, kind.shape)) or list(gaps(found, kind)):

@@ -9,48 +9,53 @@ from .columns import COLUMNS, DEFAULT
 from .fio import AGAIN
 from .modes import IOMMUS
 
-WIDTH = 12
+WIDTH = 13
 
 
 def line(label: str, *fields: str) -> str:
     return f"  {label:<12}" + "".join(f"{field:>{WIDTH}}" for field in fields)
 
 
+def span(estimate: stats.Estimate) -> str:
+    if estimate.n < 2:
+        return "-"
+    form = ".2f" if estimate.low >= 0.2 else ".3f"
+    return f"{estimate.low:{form}}..{estimate.high:{form}}"
+
+
 def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[str]:
-    """Per job and mode: the median of each registration, then the last over the one before it, with its interval."""
+    """Per job and mode: the median of each registration, then the last over the one before it, by pairs."""
     plan = record["plan"]
     registrations = plan["registrations"]
     text: list[str] = []
     for job in plan["jobs"]:
         pair = f"{registrations[-1]}/{registrations[-2]}" if len(registrations) > 1 else ""
-        text.append(line("", *registrations, pair, "95 % CI", "n") if not text else "")
+        text.append(line("", *registrations, pair, "from..to", "which is") if not text else "")
         text.append(f" {job}")
         for mode in plan["modes"]:
-            values = [[row[value] for row in cells(record[rows], job=job, mode=mode, registration=registration)]
+            values = [stats.rounds(cells(record[rows], job=job, mode=mode, registration=registration), value)
                       for registration in registrations]
             fields = [format(stats.median(each).value, form) for each in values]
             if pair:
                 ratio = stats.ratio(values[-1], values[-2])
-                fields += [f"{ratio.value:.3f}", f"{ratio.low:.2f}..{ratio.high:.2f}" if ratio.n > 1 else "-", str(ratio.n)]
-            text.append(line(mode, *fields))
+                fields += [f"{ratio.value:.3f}", span(ratio), ratio.named]
+            text.append(line(mode, *fields).rstrip())
     return text
 
 
 def verdicts(record: dict[str, Any]) -> list[str]:
     """Each wall-clock ratio to `user`: is it more than noise?"""
-    text = [line("", "", "ratio", "95 % CI", "A/A band", "exact p") + "  called"]
+    text = [line("", "", "ratio", "from..to", "A/A band") + "  verdict"]
     for job in record["plan"]["jobs"]:
         text.append(f" {job}")
         for mode in record["plan"]["modes"]:
             def of(registration: str) -> list[float]:
-                return [row["iops"] for row in cells(record["speed"], job=job, mode=mode, registration=registration)]
+                return stats.rounds(cells(record["speed"], job=job, mode=mode, registration=registration), "iops")
 
             for registration in record["plan"]["registrations"]:
                 if registration != "user" and of("user"):
                     found = stats.verdict(of(registration), of("user"), of(AGAIN))
-                    text.append(line(mode, registration, f"{found.ratio.value:.3f}",
-                                     f"{found.ratio.low:.2f}..{found.ratio.high:.2f}", f"{found.band:.0%}",
-                                     f"{found.p:.3f}") + f"  {found}" + (f" ({found.objections[0]})" if found.objections else ""))
+                    text.append(line(mode, registration, f"{found.ratio.value:.3f}", span(found.ratio), f"x{found.band:.2f}") + f"  {found}")
     return text
 
 
@@ -81,11 +86,12 @@ def render(record: dict[str, Any]) -> str:
         f"{place['qemu'].split(' (')[0]}, {accel}, {machine(record)}",
         "",
         f"IOPS, emulated ({accel}): a null disk, time of an emulated machine. They rank the rows of one",
-        "mode at best; they are no hardware figures.  Median of the rounds.",
+        "mode at best; they are no hardware figures.  Median of the boots; the ratio is that of pairs, both",
+        "measured in one boot, with its interval (confidence, and of how many) or, of few, its range.",
         *compared(record, "speed", "iops", ",.0f"),
         "",
-        "Is an IOPS ratio to `user` more than noise? Called only if interval, effect (above 5 % and twice the",
-        "A/A band: `user` measured twice), exact rank test and every boot by itself agree; ~ if not.",
+        "Is an IOPS ratio to `user` more than noise? Called is what lies beyond 5 % and beyond the A/A band",
+        "(how far `user` measured twice differs) with all of its interval; of fewer than five pairs, nothing.",
         *verdicts(record),
     ]
     if record["cost"]:

@@ -75,40 +75,47 @@ def conditions(result):
 
 
 def table(result):
-    text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
+    text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio of pairs | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
     for job, title in bench.SHOWN.items():
         for mode in result["plan"]["modes"]:
             where = {"mode": mode, "job": job}
             user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
             (before, split), (after, whole) = (operations(result, registration=name, **where) for name in ("user", "dmabuf"))
-            text.append(f"| {title} | {mode.upper()} | {user:,.0f} | {dmabuf:,.0f} | {dmabuf / user:.3f} | {before:.2f} | {after:.2f} | {split:.3g} | {whole:.3g} |")
+            ratio = stats.ratio(*(stats.rounds(cells(result["cost"], registration=name, **where), "instructions_per_io") for name in ("dmabuf", "user")))
+            text.append(f"| {title} | {mode.upper()} | {user:,.0f} | {dmabuf:,.0f} | {ratio.value:.3f} | {before:.2f} | {after:.2f} | {split:.3g} | {whole:.3g} |")
             title = ""
     return text
 
 
 def called(result):
-    """Of the reads shown, the IOPS ratios that are more than noise, and the others."""
-    loud, quiet = [], []
+    """Of the reads shown, the IOPS ratios that are more than noise, those that are nothing, and the others with what they lack."""
+    loud, alike, none = [], [], []
     for job, title in bench.SHOWN.items():
         for mode in result["plan"]["modes"]:
-            dmabuf, user, again = ([row["iops"] for row in cells(result["speed"], job=job, mode=mode, registration=name)]
+            dmabuf, user, again = (stats.rounds(cells(result["speed"], job=job, mode=mode, registration=name), "iops")
                                    for name in ("dmabuf", "user", AGAIN))
             found = stats.verdict(dmabuf, user, again)
-            (quiet if found.objections else loud).append(f"{title} in {mode.upper()} ({found.ratio.value:.2f})")
-    return loud, quiet
+            said = f"{title} in {mode.upper()} ({found.ratio.value:.2f}"
+            if found.called:
+                (alike if found.called == "alike" else loud).append(f"{said})")
+            else:
+                none.append(f"{said}, {found.reason})")
+    return loud, alike, none
 
 
 def noise(result):
     small = [job for job in result["plan"]["jobs"] if job.endswith("-4k")]
     large = [job for job in result["plan"]["jobs"] if job in LARGE]
-    loud, quiet = called(result)
+    loud, alike, none = called(result)
     return ["How well that repeats: the instructions of a cell differ from round to round by at most "
             f"{repeats(result, ['dmabuf'], result['plan']['jobs']):.1%} with dma-bufs,",
             f"{repeats(result, ['none', 'user'], small):.1%} with 4 KiB blocks of user memory, {repeats(result, ['none', 'user'], large):.0%} with large ones. "
             "What those cost depends on how much of the memory happens to be contiguous.",
             f"IOPS differ by {scatter(result):.0%} in the median cell.", "",
-            f"IOPS, dma-buf over user memory. More than noise: {', '.join(loud) or 'nothing'}.", f"Not more than noise: {', '.join(quiet) or 'nothing'}."]
+            f"IOPS, dma-buf over user memory, by pairs of one boot. More than noise: {'; '.join(loud) or 'nothing'}.",
+            *([f"Alike within {stats.EFFECT:.0%}: {'; '.join(alike)}."] if alike else []),
+            *([f"No verdict: {'; '.join(none)}."] if none else [])]
 
 
 BLOCKS = {"first": first, "conditions": conditions, "table": table, "noise": noise}

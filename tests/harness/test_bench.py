@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The plan, the arithmetic and the claims, on records made up here."""
 
+import collections
 import csv
 import dataclasses
+import itertools
 import json
+import re
 import subprocess
 
 import pytest
@@ -16,12 +19,28 @@ PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
 
 
 def test_every_cell_in_every_round_and_the_other_way_round_in_the_next():
-    forth, back = (bench.speed_boot(PLAN, MODES["lazy"], number).script for number in (0, 1))
+    scripts = [bench.speed_boot(PLAN, MODES["lazy"], number).script for number in range(PLAN.rounds)]
     def order(script):
-        return [word.split("=")[1] for word in script.split() if word.startswith("--output=$RESULTS/speed.")]
-    assert len(order(forth)) == 8 and sum("user-again" in name for name in order(forth)) == 2
-    assert "user-again" not in forth.replace(".user-again.json", "")  # fio registers what `user` registers
-    assert order(back) == order(forth)[::-1]
+        return [word.split("speed.")[1].removesuffix(".json").split(".") for word in script.split() if word.startswith("--output=$RESULTS/speed.")]
+    for script in scripts:
+        assert len(order(script)) == len({tuple(each) for each in order(script)}) == 16
+        assert "user-again" not in re.sub(r"[.]user-again[.]\d[.]json", "", script)  # fio registers what `user` registers
+        for job in PLAN.jobs:
+            forth, back = ([name for of, name, turn in order(script) if (of, turn) == (job, wanted)] for wanted in "12")
+            assert back == forth[::-1] and sorted(forth) == ["dmabuf", "none", "user", "user-again"]
+    assert [order(script)[0][0] for script in scripts] == ["randread-4k", "seqread-1m"]
+
+
+@pytest.mark.parametrize("registrations", (("none", "user", "dmabuf"), ("user",), ("none", "dmabuf"), ("none",)))
+def test_each_follows_each_equally_often(registrations):
+    """Over half as many rounds as there are registrations: what one leaves behind falls on all alike."""
+    plan = bench.Plan(registrations=registrations)
+    names = plan.with_again().registrations
+    follows = collections.Counter()
+    for number in range(max(len(names) // 2, 1)):
+        order = [name for job, name, _ in plan.balanced(number) if job.name == "seqread-128k"]
+        follows.update(zip([order[0], *order], order))
+    assert set(follows) == set(itertools.product(names, names)) and len(set(follows.values())) == 1
 
 
 def test_data_is_verified_before_anything_is_measured():
@@ -140,12 +159,13 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
         return lazy_cost if (mode, name) == ("lazy", "dmabuf") else 4000.0 if name == "dmabuf" else 7000.0
     key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
     return {
-        "schema": 2, "id": "made-up", "accel": ["tcg"], "plan": plan,
+        "schema": 3, "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)", "made_from": None, "bzimage_sha256": "x"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)", "date": "2026-11-27", "git_dirty": False},
-        "speed": [key(*cell) | {"iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
-                  for cell in [*cells, *((mode, "user-again") for mode in plan["modes"])] for iops in (100.0, 110.0)],
-        "cost": [key(*cell) | {"instructions_per_io": cost(*cell)} for cell in cells],
+        "speed": [key(*cell) | {"round": number, "pass": turn, "iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
+                  for cell in [*cells, *((mode, "user-again") for mode in plan["modes"])]
+                  for number, iops in ((1, 100.0), (2, 110.0)) for turn in (1, 2)],
+        "cost": [key(*cell) | {"round": 1, "instructions_per_io": cost(*cell)} for cell in cells],
         "operations": [key(*cell) | operations(*cell) for cell in cells],
     }
 
@@ -314,4 +334,4 @@ def test_curves_are_drawn_of_a_sweep(tmp_path):
     plot.sweep(swept, tmp_path)
     rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
     assert len(rows) == len(jobs) * 9 and {row["x"] for row in rows if row["against"] == "queue depth"} == {"1.0", "128.0"}
-    assert all((row["value"], row["low"], row["high"]) == ("105.0", "100.0", "110.0") for row in rows)
+    assert all([float(row[name]) for name in ("value", "low", "high")] == pytest.approx([105, 100, 110]) for row in rows)

@@ -81,6 +81,20 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
     assert refused > 50
 
 
+def test_a_bench_of_one_pass_a_boot_is_read(tmp_path):
+    """Schema 2, as the run that is shown has it: neither passes nor order."""
+    result = test_bench.record()
+    old = result | {"schema": 2, "plan": {key: value for key, value in result["plan"].items() if key != "passes"},
+                    "speed": [{key: value for key, value in row.items() if key != "pass"} for row in result["speed"] if row["pass"] == 1]}
+    record.write(tmp_path / "run.json", old)
+    found = record.load(tmp_path / "run.json")
+    assert (found["schema"], found["plan"]["passes"]) == (record.SCHEMA, 1) and table.render(found) == table.render(result)
+    old["speed"].pop()
+    record.write(tmp_path / "run.json", old)
+    with pytest.raises(Fault, match="lacks speed of"):
+        record.load(tmp_path / "run.json")
+
+
 def test_a_bench_has_every_round_of_every_cell(tmp_path):
     result = test_bench.record()
     for name, row in (("speed", -1), ("cost", 0), ("operations", 3)):
