@@ -107,6 +107,7 @@ struct job {
 	uint32_t fua[2];
 	struct nvme_ns *namespaces;	/* one per file, which all take commands; NULL: none does */
 	bool cpu_sync;
+	bool said;		/* of what was wrong in ->queue */
 	bool odd;		/* an I/O needs more than its entry */
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
@@ -249,14 +250,23 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	return FIO_Q_COMPLETED;
 }
 
-/* -EINVAL: a part of a block, which a command cannot name. */
-static int fill_command(const struct job *job, const struct unit *unit, struct io_uring_sqe *sqe, const struct io_u *io_u)
+/* A command cannot name a part of a block. fio tells of such an error no more than its number. */
+static int not_whole_blocks(struct thread_data *td, struct job *job, const struct io_u *io_u)
+{
+	if (!job->said)
+		log_err("dmabuf: %s: offset %llu and %llu bytes are not whole blocks of %s, which are of %u bytes.\n", td->o.name, io_u->offset,
+			io_u->xfer_buflen, io_u->file->file_name, 1 << job->units[io_u->index].shift);
+	job->said = true;
+	return -EINVAL;
+}
+
+static int fill_command(struct thread_data *td, struct job *job, const struct unit *unit, struct io_uring_sqe *sqe, const struct io_u *io_u)
 {
 	struct nvme_uring_cmd *cmd = command(sqe);
 	uint64_t block = io_u->offset >> unit->shift;
 
 	if (unlikely((io_u->offset | io_u->xfer_buflen) & ((1ull << unit->shift) - 1)))
-		return -EINVAL;
+		return not_whole_blocks(td, job, io_u);
 	cmd->opcode = job->opcode[io_u->ddir];
 	cmd->addr = (uintptr_t)io_u->xfer_buf - unit->base;
 	cmd->data_len = io_u->xfer_buflen;
@@ -276,7 +286,7 @@ static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 		if (unlikely(unit->file != io_u->file))
 			make_out(td, job, io_u);
 		if (job->namespaces) {
-			io_u->error = -fill_command(job, unit, sqe, io_u);
+			io_u->error = -fill_command(td, job, unit, sqe, io_u);
 			if (unlikely(io_u->error))
 				return FIO_Q_COMPLETED;
 		} else {
@@ -400,12 +410,11 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 }
 
 /* ->errdetails: what an errno means here. fio frees the text. */
-static const char *command_hint(const struct options *o, int err)
+static const char *command_hint(int err)
 {
 	switch (err) {
 	case EOPNOTSUPP:
-		return o->hipri ? "this kernel or device cannot complete commands by polling: leave out hipri, or load nvme with poll_queues=N" :
-			"the kernel does not take this command here, with this buffer: only reads and writes of namespaces with the NVM command set may use dma-bufs";
+		return "the kernel does not take such a command with such a buffer: dma-bufs are for namespaces with the NVM command set";
 	case EACCES:
 		return "commands need root, or write permission for the character device";
 	case EINTR:
@@ -419,7 +428,7 @@ static const char *command_hint(const struct options *o, int err)
 static const char *hint(const struct options *o, bool commands, int err)
 {
 	bool dmabuf = o->registration == REGISTER_DMABUF;
-	const char *why = commands ? command_hint(o, err) : NULL;
+	const char *why = commands ? command_hint(err) : NULL;
 
 	if (why)
 		return why;
@@ -451,6 +460,7 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 	const struct buffer *b = o->registration == REGISTER_DMABUF && ddir_rw(io_u->ddir) ? unit->buffer : NULL;
 	unsigned long long addr = job->namespaces ? command(sqe)->addr : sqe->addr;
 	unsigned int len = job->namespaces ? command(sqe)->data_len : sqe->len;
+	bool fua = job->namespaces && command(sqe)->cdw12 & NVME_FUA;
 	const char *why = hint(o, job->namespaces, io_u->error);
 	struct error e;
 	char *text = NULL;
@@ -462,9 +472,9 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 		why = e.text;
 	}
 
-	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
+	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes%s: %s%s%s",
 		     td->o.name, registration_names[o->registration], job->source->name,
-		     sqe->buf_index, addr, len,
+		     sqe->buf_index, addr, len, fua ? " with FUA" : "",
 		     strerror(io_u->error), why ? ": " : "", why ? why : "") < 0)
 		return NULL;
 	return text;
@@ -677,20 +687,29 @@ static int refuse_cmdprio(struct thread_data *td)
 	return refuse(td, EINVAL, "io_uring takes no priority with a command: leave out the cmdprio options (prio= and prioclass= of the job count), or name the block device and not /dev/ngXnY");
 }
 
+static int refuse_part(struct thread_data *td, const struct fio_file *f, const struct nvme_ns *ns, const char *option, unsigned long long value)
+{
+	return refuse(td, EINVAL, "%s=%llu is not a multiple of the %u bytes of a block of %s: choose one that is", option, value,
+		      1 << ns->shift, f->file_name);
+}
+
 /* Blocks of the job have to be such as one command takes. */
 static int check_blocks(struct thread_data *td, const struct fio_file *f, const struct nvme_ns *ns, enum fio_ddir ddir)
 {
 	const struct options *o = td->eo;
 	bool dmabuf = o->registration == REGISTER_DMABUF && ns->max_dmabuf;
-	unsigned long long sizes[] = { td->o.min_bs[ddir], td->o.max_bs[ddir] }, most = dmabuf ? ns->max_dmabuf : ns->max, part = 0;
+	unsigned long long most = dmabuf ? ns->max_dmabuf : ns->max;
+	const struct { const char *option; unsigned long long value; } rows[] = {
+		{ "bs", td->o.min_bs[ddir] }, { "bs", td->o.max_bs[ddir] }, { "blockalign", td->o.ba[ddir] }, { "offset", f->file_offset },
+	};
 	unsigned int i;
 
-	for (i = 0; i < FIO_ARRAY_SIZE(sizes) && !part; i++)
-		part = sizes[i] & ((1 << ns->shift) - 1) ? sizes[i] : 0;
-	for (i = 0; i < td->o.bssplit_nr[ddir] && !part; i++)
-		part = td->o.bssplit[ddir][i].bs & ((1 << ns->shift) - 1) ? td->o.bssplit[ddir][i].bs : 0;
-	if (part)
-		return refuse(td, EINVAL, "bs=%llu is not a multiple of the %u bytes of a block of %s: choose one that is", part, 1 << ns->shift, f->file_name);
+	for (i = 0; i < FIO_ARRAY_SIZE(rows); i++)
+		if (rows[i].value % (1 << ns->shift))
+			return refuse_part(td, f, ns, rows[i].option, rows[i].value);
+	for (i = 0; i < td->o.bssplit_nr[ddir]; i++)
+		if (td->o.bssplit[ddir][i].bs % (1 << ns->shift))
+			return refuse_part(td, f, ns, "bssplit", td->o.bssplit[ddir][i].bs);
 	if (most && td->o.max_bs[ddir] > most)
 		return refuse(td, EINVAL, "bs=%llu is more than the %llu bytes that one command of %s moves (queue/%s of %s): use a smaller one, or the block device, which splits",
 			      td->o.max_bs[ddir], most, f->file_name, dmabuf ? "max_hw_dmabuf_sectors_kb" : "max_hw_sectors_kb", ns->block);
