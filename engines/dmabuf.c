@@ -250,7 +250,7 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	return FIO_Q_COMPLETED;
 }
 
-/* A command cannot name a part of a block. fio tells of such an error no more than its number. */
+/* A command cannot name a part of a block. Of an error in ->queue, fio says no more than its number. */
 static int not_whole_blocks(struct thread_data *td, struct job *job, const struct io_u *io_u)
 {
 	if (!job->said)
@@ -698,7 +698,7 @@ static int check_blocks(struct thread_data *td, const struct fio_file *f, const 
 {
 	const struct options *o = td->eo;
 	bool dmabuf = o->registration == REGISTER_DMABUF && ns->max_dmabuf;
-	unsigned long long most = dmabuf ? ns->max_dmabuf : ns->max;
+	unsigned long long most = dmabuf ? ns->max_dmabuf : ns->max ? ns->max : 65536ull << ns->shift;	/* it counts blocks in 16 bits */
 	const struct { const char *option; unsigned long long value; } rows[] = {
 		{ "bs", td->o.min_bs[ddir] }, { "bs", td->o.max_bs[ddir] }, { "blockalign", td->o.ba[ddir] }, { "offset", f->file_offset },
 	};
@@ -710,7 +710,7 @@ static int check_blocks(struct thread_data *td, const struct fio_file *f, const 
 	for (i = 0; i < td->o.bssplit_nr[ddir]; i++)
 		if (td->o.bssplit[ddir][i].bs % (1 << ns->shift))
 			return refuse_part(td, f, ns, "bssplit", td->o.bssplit[ddir][i].bs);
-	if (most && td->o.max_bs[ddir] > most)
+	if (td->o.max_bs[ddir] > most)
 		return refuse(td, EINVAL, "bs=%llu is more than the %llu bytes that one command of %s moves (queue/%s of %s): use a smaller one, or the block device, which splits",
 			      td->o.max_bs[ddir], most, f->file_name, dmabuf ? "max_hw_dmabuf_sectors_kb" : "max_hw_sectors_kb", ns->block);
 	return 0;
