@@ -22,6 +22,7 @@
 
 #include <linux/udmabuf.h>
 
+#include "nvme.h"
 #include "ring.h"
 
 enum verdict { GOOD, PLAIN, MISSING };	/* MISSING: not ready without it */
@@ -317,6 +318,7 @@ static void check_iommu(struct report *r, const char *pci)
 	      !strcmp(type, "identity") ? "passthrough" : type);
 }
 
+/* Of @sys, a block device in sysfs, or a partition. */
 static void check_queue(struct report *r, const char *sys)
 {
 	static const char *const files[] = {
@@ -338,9 +340,17 @@ static void check_queue(struct report *r, const char *sys)
 }
 
 /* The one certain answer: register a dma-buf with the file. */
-static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head)
+static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic)
 {
+	const char *next = "use a PCI NVMe namespace";
 	int ret;
+
+	if (head && generic)
+		next = "use the block device of the head, or boot with nvme_core.multipath=N";
+	else if (head)
+		next = "boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI";
+	else if (generic)
+		next = "boot a kernel with the series of this project, and use a PCI NVMe namespace";
 
 	if (dmabuf < 0) {
 		found(r, "registration", PLAIN, NULL, "not tried: that needs udmabuf");
@@ -350,12 +360,37 @@ static void check_registration(struct report *r, struct ring *ring, int dmabuf, 
 	if (!ret)
 		ret = ring_register_dmabuf(ring, 0, dmabuf, file);
 	if (!ret)
-		found(r, "registration", GOOD, NULL, "the device takes a dma-buf");
+		found(r, "registration", GOOD, NULL, generic ? "the device takes a dma-buf for its commands" : "the device takes a dma-buf");
 	else
-		found(r, "registration", MISSING, ret != -EOPNOTSUPP ? "read the kernel's log" : head ?
-		      "boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI" :
-		      "use a PCI NVMe namespace",
+		found(r, "registration", MISSING, ret == -EOPNOTSUPP ? next : "read the kernel's log",
 		      "the device refuses a dma-buf: %s", strerror(-ret));
+}
+
+/*
+ * What a character device is for, its blocks, and the block device of the same
+ * namespace in place of it in @sys. false: nothing is, and it has been said.
+ */
+static bool check_commands(struct report *r, const char *name, char *sys, size_t size)
+{
+	struct nvme_ns ns;
+	struct error e;
+	char *last;
+
+	if (nvme_ask(name, &ns, &e)) {
+		found(r, "commands", MISSING, "use another namespace, or the block device", "%s", e.text);
+		return false;
+	}
+	found(r, "commands", GOOD, NULL, "%s takes NVMe commands for namespace %u, blocks of %u bytes", name, ns.nsid, 1 << ns.shift);
+	last = strrchr(sys, '/') + 1;
+	snprintf(last, size - (last - sys), "%s", ns.block);
+	return ns.block[0];
+}
+
+static void check_head(struct report *r, const char *name, bool generic)
+{
+	found(r, "multipath", PLAIN, NULL, generic ?
+	      "%s belongs to an NVMe multipath head, whose block device takes dma-bufs and whose commands do not" :
+	      "%s is an NVMe multipath head: it takes dma-bufs by its paths on PCI, and its /dev/ngXnY takes none", name);
 }
 
 static void check_device(struct report *r, const char *name, const char *exporter,
@@ -363,26 +398,26 @@ static void check_device(struct report *r, const char *name, const char *exporte
 {
 	char link[64], sys[PATH_MAX], pci[PATH_MAX], driver[64];
 	struct stat st;
-	int file = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	bool head;
+	bool head, generic = !stat(name, &st) && S_ISCHR(st.st_mode) && nvme_is_generic(st.st_rdev);
+	int file = open(name, O_RDONLY | (generic ? 0 : O_DIRECT) | O_CLOEXEC);
 
 	if (file < 0) {
-		found(r, "device", MISSING, errno == EACCES || errno == EPERM ? "run as root, and in a container that may open it" : "name a block device that is there",
+		found(r, "device", MISSING, errno == EACCES || errno == EPERM ? "run as root, and in a container that may open it" : "name a block device that is there, or /dev/ngXnY",
 		      "cannot open %s: %s", name, strerror(errno));
 		return;
 	}
-	if (fstat(file, &st) || !S_ISBLK(st.st_mode)) {
-		found(r, "device", MISSING, "name a block device, such as /dev/nvme0n1", "%s is not a block device", name);
+	if (!generic && (fstat(file, &st) || !S_ISBLK(st.st_mode))) {
+		found(r, "device", MISSING, "name a block device, such as /dev/nvme0n1, or /dev/ng0n1", "%s is not a block device and takes no NVMe commands", name);
 		goto out;
 	}
-	snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	snprintf(link, sizeof(link), "/sys/dev/%s/%u:%u", generic ? "char" : "block", major(st.st_rdev), minor(st.st_rdev));
 	if (!realpath(link, sys)) {
 		found(r, "device", MISSING, "mount sysfs on /sys", "cannot find %s in sysfs", name);
 		goto out;
 	}
 	head = strstr(sys, "/nvme-subsystem/");
 	if (head)
-		found(r, "multipath", PLAIN, NULL, "%s is an NVMe multipath head: what its paths can do, registration tells", name);
+		check_head(r, name, generic);
 	snprintf(pci, sizeof(pci), "%s", sys);
 	if (!to_pci(pci)) {
 		if (!head)
@@ -399,9 +434,10 @@ static void check_device(struct report *r, const char *name, const char *exporte
 		else if (!check_exporter(r, pci, exporter))
 			found(r, "topology", MISSING, "name a PCI address as lspci prints it", "there is no PCI device %s", exporter);
 	}
-	check_queue(r, sys);
+	if (!generic || check_commands(r, name, sys, sizeof(sys)))
+		check_queue(r, sys);
 	if (kernel)
-		check_registration(r, ring, dmabuf, file, head);
+		check_registration(r, ring, dmabuf, file, head, generic);
 out:
 	close(file);
 }
@@ -480,7 +516,7 @@ static void print_text(const struct report *r, bool ready)
 static int usage(FILE *out, int status)
 {
 	fputs("usage: dmabuf-check [--json] [--exporter=PCI-ADDRESS] [DEVICE]\n"
-	      "Tell what this machine can do with registered dma-bufs, and with DEVICE, a block device.\n"
+	      "Tell what this machine can do with registered dma-bufs, and with DEVICE, a block device or /dev/ngXnY.\n"
 	      "  --json                  for programs\n"
 	      "  --exporter=PCI-ADDRESS  the device whose memory it is to be: how far is it from DEVICE?\n"
 	      "Status: 0 ready, 1 something is missing, 2 wrong usage.\n", out);

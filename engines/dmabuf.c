@@ -4,7 +4,7 @@
  *
  * registration=none, user and dmabuf move the same bytes between the same
  * memory and the same files by the same code: what differs is the opcode, and
- * what sqe->addr counts from.
+ * what sqe->addr counts from. /dev/ngXnY gets the same as NVMe commands.
  *
  * This is the only file that knows fio.
  */
@@ -17,7 +17,10 @@
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
 
+#include <linux/nvme_ioctl.h>
+
 #include "buffer.h"
+#include "nvme.h"
 #include "ring.h"
 #include "self.h"
 
@@ -38,6 +41,10 @@ static const struct source_ops *const sources[] = {
 	[SOURCE_CUDA] = &source_cuda,
 	[SOURCE_HIP] = &source_hip,
 };
+
+#ifndef IORING_URING_CMD_FIXED	/* since Linux 6.1 */
+#define IORING_URING_CMD_FIXED	(1u << 0)
+#endif
 
 #define SIZE_ENOUGH	(1ULL << 40)	/* of a dma-buf */
 #define PAGES_2M	(2 << 20)
@@ -72,6 +79,9 @@ struct options {
 	unsigned int hipri;
 	unsigned int nowait;
 	unsigned int force_async;
+	unsigned int cmd_type;
+	unsigned int readfua;
+	unsigned int writefua;
 	unsigned int ignored;
 	struct cmdprio_options cmdprio;
 };
@@ -82,6 +92,8 @@ struct unit {
 	uintptr_t base;		/* the CPU address that sqe->addr counts from */
 	struct buffer *buffer;
 	unsigned int slot;	/* of its buffer, for the first file */
+	unsigned int shift;	/* of a block of the file, if that takes commands */
+	unsigned int status;	/* NVMe's, of a command that failed; 0: it was the kernel that failed it */
 };
 
 struct job {
@@ -91,8 +103,11 @@ struct job {
 	struct buffers buffers;
 	struct unit *units;
 	struct io_u **io_us;
-	uint8_t opcode[2];	/* by data direction */
+	uint8_t opcode[2];	/* by data direction; NVMe's, of commands */
+	uint32_t fua[2];
+	struct nvme_ns *namespaces;	/* one per file, which all take commands; NULL: none does */
 	bool cpu_sync;
+	bool said;		/* of what was wrong in ->queue */
 	bool odd;		/* an I/O needs more than its entry */
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
@@ -142,12 +157,29 @@ static void say(const char *fmt, ...)
  * nothing is allocated.
  */
 
+static struct nvme_uring_cmd *command(struct io_uring_sqe *sqe)
+{
+	return (void *)sqe->cmd;
+}
+
+/* ->rw_flags are ->uring_cmd_flags, and ->off is ->cmd_op. No priority: that of the job counts. */
+static void make_out_command(struct options *o, struct job *job, struct unit *unit, struct io_uring_sqe *sqe, unsigned int file)
+{
+	memset(sqe + 1, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->off = NVME_URING_CMD_IO;
+	sqe->ioprio = 0;
+	sqe->rw_flags = o->registration == REGISTER_NONE ? 0 : IORING_URING_CMD_FIXED;
+	command(sqe)->nsid = job->namespaces[file].nsid;
+	unit->shift = job->namespaces[file].shift;
+}
+
 /* Fill in what stays the same from one I/O to the next of the same file. */
 static void make_out(struct thread_data *td, struct job *job, struct io_u *io_u)
 {
 	struct options *o = td->eo;
 	struct unit *unit = &job->units[io_u->index];
-	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	struct io_uring_sqe *sqe = ring_sqe(&job->ring, io_u->index);
 	unsigned int file = job->fds ? io_u->file->engine_pos : 0;
 
 	memset(sqe, 0, sizeof(*sqe));
@@ -159,12 +191,14 @@ static void make_out(struct thread_data *td, struct job *job, struct io_u *io_u)
 	sqe->buf_index = unit->slot;
 	if (o->registration == REGISTER_DMABUF)
 		sqe->buf_index += file * job->buffers.nr;
+	if (job->namespaces)
+		make_out_command(o, job, unit, sqe, file);
 	unit->file = job->fds ? io_u->file : NULL;	/* else its descriptor may be another next time */
 }
 
 static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *io_u)
 {
-	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	struct io_uring_sqe *sqe = ring_sqe(&job->ring, io_u->index);
 	struct fio_file *f = io_u->file;
 
 	make_out(td, job, io_u);
@@ -172,6 +206,10 @@ static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *
 	sqe->ioprio = 0;
 	sqe->rw_flags = 0;
 	sqe->buf_index = 0;
+	if (job->namespaces) {
+		command(sqe)->opcode = NVME_FLUSH;
+		return;
+	}
 	if (io_u->ddir == DDIR_SYNC_FILE_RANGE) {
 		sqe->opcode = IORING_OP_SYNC_FILE_RANGE;
 		if (f->first_write != -1ULL) {	/* else the whole file: one is under way */
@@ -212,19 +250,51 @@ static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, str
 	return FIO_Q_COMPLETED;
 }
 
+/* A command cannot name a part of a block. Of an error in ->queue, fio says no more than its number. */
+static int not_whole_blocks(struct thread_data *td, struct job *job, const struct io_u *io_u)
+{
+	if (!job->said)
+		log_err("dmabuf: %s: offset %llu and %llu bytes are not whole blocks of %s, which are of %u bytes.\n", td->o.name, io_u->offset,
+			io_u->xfer_buflen, io_u->file->file_name, 1 << job->units[io_u->index].shift);
+	job->said = true;
+	return -EINVAL;
+}
+
+static int fill_command(struct thread_data *td, struct job *job, const struct unit *unit, struct io_uring_sqe *sqe, const struct io_u *io_u)
+{
+	struct nvme_uring_cmd *cmd = command(sqe);
+	uint64_t block = io_u->offset >> unit->shift;
+
+	if (unlikely((io_u->offset | io_u->xfer_buflen) & ((1ull << unit->shift) - 1)))
+		return not_whole_blocks(td, job, io_u);
+	cmd->opcode = job->opcode[io_u->ddir];
+	cmd->addr = (uintptr_t)io_u->xfer_buf - unit->base;
+	cmd->data_len = io_u->xfer_buflen;
+	cmd->cdw10 = block;
+	cmd->cdw11 = block >> 32;
+	cmd->cdw12 = ((io_u->xfer_buflen >> unit->shift) - 1) | job->fua[io_u->ddir];
+	return 0;
+}
+
 static enum fio_q_status dmabuf_queue(struct thread_data *td, struct io_u *io_u)
 {
 	struct job *job = td->io_ops_data;
 	struct unit *unit = &job->units[io_u->index];
-	struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
+	struct io_uring_sqe *sqe = ring_sqe(&job->ring, io_u->index);
 
 	if (likely(io_u->ddir <= DDIR_WRITE)) {
 		if (unlikely(unit->file != io_u->file))
 			make_out(td, job, io_u);
-		sqe->opcode = job->opcode[io_u->ddir];
-		sqe->off = io_u->offset;
-		sqe->addr = (uintptr_t)io_u->xfer_buf - unit->base;
-		sqe->len = io_u->xfer_buflen;
+		if (job->namespaces) {
+			io_u->error = -fill_command(td, job, unit, sqe, io_u);
+			if (unlikely(io_u->error))
+				return FIO_Q_COMPLETED;
+		} else {
+			sqe->opcode = job->opcode[io_u->ddir];
+			sqe->off = io_u->offset;
+			sqe->addr = (uintptr_t)io_u->xfer_buf - unit->base;
+			sqe->len = io_u->xfer_buflen;
+		}
 		if (unlikely(job->odd)) {
 			io_u->error = -prepare_odd(td, job, sqe, io_u);
 			if (io_u->error)
@@ -310,12 +380,19 @@ static int dmabuf_getevents(struct thread_data *td, unsigned int min, unsigned i
 	}
 }
 
+/* What a read or write of a file would have returned. */
+static int command_result(struct job *job, const struct io_u *io_u, int res)
+{
+	job->units[io_u->index].status = res > 0 ? res : 0;
+	return res > 0 ? -nvme_errno(res) : !res && ddir_rw(io_u->ddir) ? (int)io_u->xfer_buflen : res;
+}
+
 static struct io_u *dmabuf_event(struct thread_data *td, int event)
 {
 	struct job *job = td->io_ops_data;
 	const struct io_uring_cqe *cqe = ring_cqe(&job->ring, event);
 	struct io_u *io_u = job->io_us[cqe->user_data];
-	int res = cqe->res;
+	int res = job->namespaces ? command_result(job, io_u, cqe->res) : cqe->res;
 
 	if (unlikely(res != io_u->xfer_buflen)) {
 		if (res < 0)
@@ -333,10 +410,28 @@ static struct io_u *dmabuf_event(struct thread_data *td, int event)
 }
 
 /* ->errdetails: what an errno means here. fio frees the text. */
-static const char *hint(const struct options *o, int err)
+static const char *command_hint(int err)
+{
+	switch (err) {
+	case EOPNOTSUPP:
+		return "the kernel does not take such a command with such a buffer: dma-bufs are for namespaces with the NVM command set";
+	case EACCES:
+		return "commands need root, or write permission for the character device";
+	case EINTR:
+		return "the controller was reset, or went, before it answered";
+	case EINVAL:
+		return "offset and length have to be whole blocks of the device, and memory in no more pieces than one command takes (queue/max_segments): use a smaller bs, pages=2m, or registration=dmabuf";
+	}
+	return NULL;
+}
+
+static const char *hint(const struct options *o, bool commands, int err)
 {
 	bool dmabuf = o->registration == REGISTER_DMABUF;
+	const char *why = commands ? command_hint(err) : NULL;
 
+	if (why)
+		return why;
 	switch (err) {
 	case EAGAIN:
 		return o->nowait ? "nowait=1 and the I/O would have had to wait" :
@@ -360,18 +455,26 @@ static char *describe(struct thread_data *td, const struct io_u *io_u)
 {
 	struct options *o = td->eo;
 	struct job *job = td->io_ops_data;
-	const struct io_uring_sqe *sqe = &job->ring.sqes[io_u->index];
-	const struct buffer *b = o->registration == REGISTER_DMABUF && ddir_rw(io_u->ddir) ? job->units[io_u->index].buffer : NULL;
-	const char *why = hint(o, io_u->error);
+	const struct unit *unit = &job->units[io_u->index];
+	struct io_uring_sqe *sqe = ring_sqe(&job->ring, io_u->index);
+	const struct buffer *b = o->registration == REGISTER_DMABUF && ddir_rw(io_u->ddir) ? unit->buffer : NULL;
+	unsigned long long addr = job->namespaces ? command(sqe)->addr : sqe->addr;
+	unsigned int len = job->namespaces ? command(sqe)->data_len : sqe->len;
+	bool fua = job->namespaces && command(sqe)->cdw12 & NVME_FUA;
+	const char *why = hint(o, job->namespaces, io_u->error);
 	struct error e;
 	char *text = NULL;
 
-	if (io_u->error == EIO && b && buffer_why(b, &e))
+	if (unit->status) {
+		error_set(&e, io_u->error, "NVMe status 0x%x, %s", unit->status, nvme_status_name(unit->status));
 		why = e.text;
+	} else if (io_u->error == EIO && b && buffer_why(b, &e)) {
+		why = e.text;
+	}
 
-	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes: %s%s%s",
+	if (asprintf(&text, "dmabuf: %s: registration=%s, %s memory, buffer slot %u, address 0x%llx, %u bytes%s: %s%s%s",
 		     td->o.name, registration_names[o->registration], job->source->name,
-		     sqe->buf_index, (unsigned long long)sqe->addr, sqe->len,
+		     sqe->buf_index, addr, len, fua ? " with FUA" : "",
 		     strerror(io_u->error), why ? ": " : "", why ? why : "") < 0)
 		return NULL;
 	return text;
@@ -471,8 +574,8 @@ static int refuse_ring(struct thread_data *td, const struct ring_options *ro, in
 		if (ro->sqpoll && ro->sqpoll_cpu >= 0 && !cpu_is_there(ro->sqpoll_cpu))
 			return refuse(td, err, "sqthread_poll_cpu=%d is no CPU that this job may use: name one of `taskset -cp $$`", ro->sqpoll_cpu);
 	}
-	return refuse(td, err, "cannot set up a ring of %u entries%s%s: %s", ro->entries, ro->iopoll ? " with hipri" : "",
-		      ro->sqpoll ? " with sqthread_poll" : "", strerror(err));
+	return refuse(td, err, "cannot set up a ring of %u entries%s%s%s: %s", ro->entries, ro->commands ? " for commands, which needs Linux 5.19," : "",
+		      ro->iopoll ? " with hipri" : "", ro->sqpoll ? " with sqthread_poll" : "", strerror(err));
 }
 
 /* Before there is memory, so that what the kernel cannot do is said first. */
@@ -481,6 +584,7 @@ static int open_ring(struct thread_data *td, struct job *job)
 	struct options *o = td->eo;
 	struct ring_options ro = {
 		.entries = td->o.iodepth,
+		.commands = job->namespaces,
 		.iopoll = o->hipri,
 		.sqpoll = o->sqpoll,
 		.sqpoll_cpu = o->sqpoll_cpu_set ? (int)o->sqpoll_cpu : -1,
@@ -545,6 +649,118 @@ static int refuse_another_file(struct thread_data *td, const struct self *self)
 		      wrong->value, self->path, self->build, wrong->value + 9, wrong->value + 9);
 }
 
+/* --- /dev/ngXnY --- */
+
+/* Its files take commands, and neither reads nor writes. */
+static bool takes_commands(const struct fio_file *f)
+{
+	struct stat st;
+
+	return f->filetype == FIO_TYPE_CHAR && !stat(f->file_name, &st) && nvme_is_generic(st.st_rdev);
+}
+
+static int refuse_cmd_type(struct thread_data *td, const struct fio_file *f)
+{
+	return refuse(td, EINVAL, "cmd_type=nvme is for NVMe generic character devices, /dev/ngXnY, and %s is none", f->file_name);
+}
+
+/* What files have and commands have not, and the other way round. */
+static int refuse_for_commands(struct thread_data *td)
+{
+	const struct options *o = td->eo;
+
+	if (td_trim(td) || td->o.trim_percentage)
+		return refuse(td, EINVAL, "commands here are reads, writes and flushes: for trims name the block device and not /dev/ngXnY");
+	if (td->o.bs_unaligned)
+		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole blocks of the device, and commands name no others: leave it out");
+	if (o->nowait)
+		return refuse(td, EINVAL, "nowait=1 is a flag of reads and writes, which commands have not: leave it out, or name the block device and not /dev/ngXnY");
+	if (td->o.sync_io)
+		return refuse(td, EINVAL, "sync= is a flag of files, of which the commands to /dev/ngXnY know nothing: use writefua=1, or fsync=1");
+	if (td->o.sync_file_range)
+		return refuse(td, EINVAL, "sync_file_range= is about the page cache, and /dev/ngXnY has none: use fsync=");
+	return 0;
+}
+
+static int refuse_cmdprio(struct thread_data *td)
+{
+	return refuse(td, EINVAL, "io_uring takes no priority with a command: leave out the cmdprio options (prio= and prioclass= of the job count), or name the block device and not /dev/ngXnY");
+}
+
+static int refuse_part(struct thread_data *td, const struct fio_file *f, const struct nvme_ns *ns, const char *option, unsigned long long value)
+{
+	return refuse(td, EINVAL, "%s=%llu is not a multiple of the %u bytes of a block of %s: choose one that is", option, value,
+		      1 << ns->shift, f->file_name);
+}
+
+/* Blocks of the job have to be such as one command takes. */
+static int check_blocks(struct thread_data *td, const struct fio_file *f, const struct nvme_ns *ns, enum fio_ddir ddir)
+{
+	const struct options *o = td->eo;
+	bool dmabuf = o->registration == REGISTER_DMABUF && ns->max_dmabuf;
+	unsigned long long most = dmabuf ? ns->max_dmabuf : ns->max ? ns->max : 65536ull << ns->shift;	/* it counts blocks in 16 bits */
+	const struct { const char *option; unsigned long long value; } rows[] = {
+		{ "bs", td->o.min_bs[ddir] }, { "bs", td->o.max_bs[ddir] }, { "blockalign", td->o.ba[ddir] }, { "offset", f->file_offset },
+	};
+	unsigned int i;
+
+	for (i = 0; i < FIO_ARRAY_SIZE(rows); i++)
+		if (rows[i].value % (1 << ns->shift))
+			return refuse_part(td, f, ns, rows[i].option, rows[i].value);
+	for (i = 0; i < td->o.bssplit_nr[ddir]; i++)
+		if (td->o.bssplit[ddir][i].bs % (1 << ns->shift))
+			return refuse_part(td, f, ns, "bssplit", td->o.bssplit[ddir][i].bs);
+	if (td->o.max_bs[ddir] > most)
+		return refuse(td, EINVAL, "bs=%llu is more than the %llu bytes that one command of %s moves (queue/%s of %s): use a smaller one, or the block device, which splits",
+			      td->o.max_bs[ddir], most, f->file_name, dmabuf ? "max_hw_dmabuf_sectors_kb" : "max_hw_sectors_kb", ns->block);
+	return 0;
+}
+
+/* Whether files take commands: all, or none. */
+static int find_commands(struct thread_data *td, struct job *job)
+{
+	const struct options *o = td->eo;
+	const struct fio_file *command = NULL, *other = NULL;
+	struct fio_file *f;
+	struct error e;
+	unsigned int i;
+	int ret;
+
+	for_each_file(td, f, i)
+		*(takes_commands(f) ? &command : &other) = f;
+	if (o->cmd_type && other)
+		return refuse_cmd_type(td, other);
+	if (command && other)
+		return refuse(td, EINVAL, "%s takes commands, and %s does not: a job has files of one kind, so make it two jobs", command->file_name, other->file_name);
+	if (!command) {
+		if (o->readfua || o->writefua)
+			return refuse(td, EINVAL, "%s=1 is a bit of NVMe commands: name /dev/ngXnY, which takes them", o->readfua ? "readfua" : "writefua");
+		return 0;
+	}
+	if (refuse_for_commands(td))
+		return 1;
+	job->namespaces = calloc(td->files_index, sizeof(*job->namespaces));
+	if (!job->namespaces)
+		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);
+	for_each_file(td, f, i) {
+		ret = nvme_ask(f->file_name, &job->namespaces[i], &e);
+		if (ret)
+			return refuse(td, -ret, "%s", e.text);
+		if ((td_read(td) && check_blocks(td, f, &job->namespaces[i], DDIR_READ)) ||
+		    (td_write(td) && check_blocks(td, f, &job->namespaces[i], DDIR_WRITE)))
+			return 1;
+	}
+	return 0;
+}
+
+static void choose_opcodes(const struct options *o, struct job *job)
+{
+	job->opcode[DDIR_READ] = job->namespaces ? NVME_READ : o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
+	job->opcode[DDIR_WRITE] = job->namespaces ? NVME_WRITE : o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+	job->fua[DDIR_READ] = o->readfua ? NVME_FUA : 0;
+	job->fua[DDIR_WRITE] = o->writefua ? NVME_FUA : 0;
+}
+
 /* Refuse what cannot work, before there is memory. */
 static int set_up(struct thread_data *td)
 {
@@ -563,21 +779,24 @@ static int set_up(struct thread_data *td)
 		return 1;
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
+	if (find_commands(td, job))
+		return 1;
 	if (td->o.bs_unaligned && td->o.odirect)
 		return refuse(td, EINVAL, "bs_unaligned=1 makes blocks that are not whole logical blocks of the device, and direct I/O takes no others: leave it out, and blocks of bsrange= are multiples of its lower end");
-	if (o->registration == REGISTER_DMABUF) {
+	if (o->registration == REGISTER_DMABUF && !job->namespaces) {
 		if (!td->o.odirect)
 			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
 		for_each_file(td, f, i)
 			if (f->filetype != FIO_TYPE_BLOCK)
-				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, registration=user does not",
+				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, or /dev/ngXnY, registration=user does not",
 					      f->file_name);
 	}
-	job->opcode[DDIR_READ] = o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
-	job->opcode[DDIR_WRITE] = o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+	choose_opcodes(o, job);
 	job->force_async = o->force_async;
 	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
 		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
+	if (job->namespaces && job->cmdprio.mode != CMDPRIO_MODE_NONE)
+		return refuse_cmdprio(td);
 	return open_ring(td, job);
 }
 
@@ -631,11 +850,28 @@ static int dmabuf_iomem_alloc(struct thread_data *td, size_t total)
 	return 0;
 }
 
+/* No flag of a file concerns commands, and the kernel refuses O_DIRECT there. */
+static int open_file(struct thread_data *td, struct fio_file *f)
+{
+	struct job *job = td->io_ops_data;
+	unsigned int direct = td->o.odirect;
+	int ret;
+
+	if (job && job->namespaces)
+		td->o.odirect = 0;
+	ret = generic_open_file(td, f);
+	td->o.odirect = direct;
+	return ret;
+}
+
 /* fio forgets direct=1 where trims are among the writes. */
 static int make_direct(struct thread_data *td, int fd)
 {
+	struct job *job = td->io_ops_data;
 	int flags = fcntl(fd, F_GETFL);
 
+	if (job && job->namespaces)
+		return 0;
 	if (flags < 0)
 		return -1;
 	return !td->o.odirect || flags & O_DIRECT ? 0 : fcntl(fd, F_SETFL, flags | O_DIRECT);
@@ -649,7 +885,7 @@ static int hold_file(struct thread_data *td, struct fio_file *f)
 {
 	int fd = -1, err, fio_unused ret;
 
-	if (generic_open_file(td, f)) {
+	if (open_file(td, f)) {
 		err = td->error;
 	} else {
 		fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
@@ -683,9 +919,9 @@ static int hold_files(struct thread_data *td, struct job *job)
 
 	job->registered_files = o->registerfiles_set ? o->registerfiles :
 		o->registration == REGISTER_DMABUF || (td->o.open_files >= td->o.nr_files && !td->o.unlink_each_loop);
-	if (!job->registered_files && o->registration != REGISTER_DMABUF)
+	if (!job->registered_files && o->registration != REGISTER_DMABUF && !job->namespaces)
 		return 0;
-	if (td->o.unlink_each_loop && o->registration != REGISTER_DMABUF)	/* nobody unlinks a device */
+	if (td->o.unlink_each_loop && o->registration != REGISTER_DMABUF && !job->namespaces)	/* nobody unlinks a device */
 		return refuse(td, EINVAL, "unlink_each_loop=1 has files come and go, and registered ones stay: use registerfiles=0");
 	job->fds = calloc(td->files_index, sizeof(*job->fds));
 	if (!job->fds)
@@ -758,6 +994,15 @@ static bool is_multipath_head(int fd)
 	return strstr(path, "/nvme-subsystem/");
 }
 
+static int refuse_commands_of(struct thread_data *td, const char *name, const struct nvme_ns *ns)
+{
+	if (ns->head)
+		return refuse(td, EOPNOTSUPP, "%s is the character device of an NVMe multipath head, which takes no dma-bufs: name its block device (%s), boot with nvme_core.multipath=N, or use registration=user",
+			      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
+	return refuse(td, EOPNOTSUPP, "%s takes no dma-bufs for its commands: boot a kernel with the series of this project and use a PCI NVMe device, name its block device (%s), or use registration=user",
+		      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
+}
+
 static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int file, int err)
 {
 	const char *name = td->files[file]->file_name;
@@ -769,12 +1014,14 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 			      name, b->exporter, strerror(err));
 	switch (err) {
 	case EOPNOTSUPP:
+		if (job->namespaces)
+			return refuse_commands_of(td, name, &job->namespaces[file]);
 		if (is_multipath_head(job->fds[file]))
 			return refuse(td, err, "%s is an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI", name);
 		return refuse(td, err, "the driver of %s cannot take dma-bufs: use a PCI NVMe device, or registration=user", name);
 	case EINVAL:
-		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB, and the file must be open with O_DIRECT",
-			      name, strerror(err));
+		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB%s", name, strerror(err),
+			      job->namespaces ? "" : ", and the file must be open with O_DIRECT");
 	case EIO:
 		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, so use dmabuf_size=128k and blocks no larger",
 			      name, strerror(err));
@@ -966,6 +1213,26 @@ static int dmabuf_close_file(struct thread_data *td, struct fio_file *f)
 	return 0;
 }
 
+/* ->get_file_size: in fio's first process, before there is a job. */
+static int dmabuf_get_file_size(struct thread_data *td, struct fio_file *f)
+{
+	const struct options *o = td->eo;
+	struct nvme_ns ns;
+	struct error e;
+	int ret;
+
+	if (!takes_commands(f))
+		return o->cmd_type ? refuse_cmd_type(td, f) : generic_get_file_size(td, f);
+	if (fio_file_size_known(f))
+		return 0;
+	ret = nvme_ask(f->file_name, &ns, &e);
+	if (ret)
+		return refuse(td, -ret, "%s", e.text);
+	f->real_file_size = ns.bytes;
+	fio_file_set_size_known(f);
+	return 0;
+}
+
 /* Undo all; takes a job that stopped anywhere on the way up, and none. */
 static void tear_down(struct job *job)
 {
@@ -977,6 +1244,8 @@ static void tear_down(struct job *job)
 	job->nr_files = 0;
 	free(job->fds);
 	job->fds = NULL;
+	free(job->namespaces);
+	job->namespaces = NULL;
 	free(job->units);
 	job->units = NULL;
 	if (job->buffers.nr)
@@ -1134,8 +1403,11 @@ static int set_registerfiles(void *data, int *yes)
 #define REFUSED_OPTION(n, why)					\
 	{ ENGINE_OPTION(n, n), .type = FIO_OPT_UNSUPPORTED, .help = why }
 
-#define PASSTHROUGH_OPTION(n)					\
-	REFUSED_OPTION(n, "no passthrough commands here, only reads and writes of block devices; fio's io_uring_cmd engine has them")
+#define METADATA_OPTION(n)					\
+	REFUSED_OPTION(n, "commands here carry no metadata; fio's io_uring_cmd engine has that")
+
+#define MODE_OPTION(n)						\
+	REFUSED_OPTION(n, "commands here are reads, writes and flushes; fio's io_uring_cmd engine has others")
 
 #define CMDPRIO_OPTION(n, member, min, max, text) {			\
 	ENGINE_OPTION(n, n), .type = FIO_OPT_INT,			\
@@ -1343,17 +1615,37 @@ static struct fio_option options[] = {
 		.off1	= offsetof(struct options, cmdprio.bssplit_str),
 		.help	= "The same for each block size, in the manner of bssplit=",
 	},
-	PASSTHROUGH_OPTION("cmd_type"),
-	PASSTHROUGH_OPTION("readfua"),
-	PASSTHROUGH_OPTION("writefua"),
-	PASSTHROUGH_OPTION("write_mode"),
-	PASSTHROUGH_OPTION("verify_mode"),
-	PASSTHROUGH_OPTION("md_per_io_size"),
-	PASSTHROUGH_OPTION("pi_act"),
-	PASSTHROUGH_OPTION("pi_chk"),
-	PASSTHROUGH_OPTION("apptag"),
-	PASSTHROUGH_OPTION("apptag_mask"),
-	PASSTHROUGH_OPTION("deac"),
+	{
+		ENGINE_OPTION("cmd_type", "Command type"),
+		.type	= FIO_OPT_STR,
+		.off1	= offsetof(struct options, cmd_type),
+		.help	= "Kind of commands; files are to be /dev/ngXnY, which implies it",
+		.posval	= {
+			{ .ival = "nvme", .oval = 1, .help = "NVMe" },
+		},
+	},
+	{
+		ENGINE_OPTION("readfua", "FUA of reads"),
+		.type	= FIO_OPT_BOOL,
+		.off1	= offsetof(struct options, readfua),
+		.help	= "/dev/ngXnY: reads come from the medium and from no cache",
+		.def	= "0",
+	},
+	{
+		ENGINE_OPTION("writefua", "FUA of writes"),
+		.type	= FIO_OPT_BOOL,
+		.off1	= offsetof(struct options, writefua),
+		.help	= "/dev/ngXnY: writes are done when they are on the medium",
+		.def	= "0",
+	},
+	MODE_OPTION("write_mode"),
+	MODE_OPTION("verify_mode"),
+	MODE_OPTION("deac"),
+	METADATA_OPTION("md_per_io_size"),
+	METADATA_OPTION("pi_act"),
+	METADATA_OPTION("pi_chk"),
+	METADATA_OPTION("apptag"),
+	METADATA_OPTION("apptag_mask"),
 	{ .name = NULL },
 };
 
@@ -1374,7 +1666,7 @@ struct ioengine_ops ioengine = {
 	.event			= dmabuf_event,
 	.errdetails		= dmabuf_errdetails,
 	.close_file		= dmabuf_close_file,
-	.get_file_size		= generic_get_file_size,
+	.get_file_size		= dmabuf_get_file_size,
 	.iomem_free		= dmabuf_iomem_free,
 	.cleanup		= dmabuf_cleanup,
 	.options		= options,

@@ -28,6 +28,8 @@ static int setup(struct ring *r, const struct ring_options *o, unsigned int flag
 	};
 	int fd, ret;
 
+	if (o->commands)
+		p.flags |= IORING_SETUP_SQE128 | IORING_SETUP_CQE32;
 	if (o->iopoll)
 		p.flags |= IORING_SETUP_IOPOLL;
 	if (o->sqpoll)
@@ -93,6 +95,7 @@ int ring_open(struct ring *r, const struct ring_options *o)
 	r->sq_array = r->uring.sq.array;
 	r->sq_mask = *r->uring.sq.kring_mask;
 	r->cqes = r->uring.cq.cqes;
+	r->wide = o->commands;
 	r->cq_mask = *r->uring.cq.kring_mask;
 	r->enter_flags = IORING_ENTER_GETEVENTS;
 	if (io_uring_register_ring_fd(&r->uring) == 1)
@@ -227,7 +230,7 @@ static void set_again_aside(struct ring *r, unsigned int tail)
 	uint64_t now = now_ns(), patience = stopped(r) ? 0 : r->patience_ns;
 
 	for (unsigned int i = r->cq_head; i != tail; i++) {
-		struct io_uring_cqe *cqe = &r->cqes[i & r->cq_mask];
+		struct io_uring_cqe *cqe = ring_at(r, i);
 		unsigned int index = cqe->user_data;
 
 		if (cqe->res != -EAGAIN || (r->since[index] && now - r->since[index] > patience)) {
@@ -242,7 +245,7 @@ static void set_again_aside(struct ring *r, unsigned int tail)
 			r->retrying++;
 		}
 		r->again[r->nr_again++] = index;
-		*cqe = r->cqes[r->cq_first++ & r->cq_mask];
+		*cqe = *ring_at(r, r->cq_first++);	/* what a wide one has more is not read */
 	}
 }
 
@@ -254,7 +257,7 @@ unsigned int ring_reap(struct ring *r, unsigned int max)
 	if (tail - r->cq_first > max)
 		tail = r->cq_first + max;
 	for (unsigned int i = r->cq_head; i != tail; i++)
-		again |= r->cqes[i & r->cq_mask].res == -EAGAIN;
+		again |= ring_at(r, i)->res == -EAGAIN;
 	if (again && r->reissue)
 		set_again_aside(r, tail);
 	r->cq_head = tail;

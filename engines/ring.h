@@ -18,6 +18,7 @@ struct ring {
 	/* what queue and reap touch */
 	struct io_uring_sqe *sqes;
 	struct io_uring_cqe *cqes;
+	unsigned int wide;		/* 1: entries and completions have the size of two */
 	unsigned int *sq_array;
 	unsigned int sq_mask;
 	unsigned int cq_mask;
@@ -46,6 +47,7 @@ struct ring {
 
 struct ring_options {
 	unsigned int entries;
+	bool commands;			/* entries that carry one of NVMe (Linux 5.19) */
 	bool iopoll;
 	bool sqpoll;
 	int sqpoll_cpu;			/* -1: any */
@@ -69,6 +71,17 @@ int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file
  */
 int ring_probe_table(struct ring *r, unsigned int nr);
 int ring_probe_dmabuf(struct ring *r);
+
+/* The entry of a unit. */
+static inline struct io_uring_sqe *ring_sqe(const struct ring *r, unsigned int index)
+{
+	return &r->sqes[index << r->wide];
+}
+
+static inline struct io_uring_cqe *ring_at(const struct ring *r, unsigned int place)
+{
+	return &r->cqes[(place & r->cq_mask) << r->wide];
+}
 
 /* Add a unit whose entry is filled in. The kernel sees it at ring_submit(). */
 static inline void ring_push(struct ring *r, unsigned int index)
@@ -96,7 +109,7 @@ int ring_reissue(struct ring *r);
 
 static inline const struct io_uring_cqe *ring_cqe(const struct ring *r, unsigned int n)
 {
-	return &r->cqes[(r->cq_first + n) & r->cq_mask];
+	return ring_at(r, r->cq_first + n);
 }
 
 /*

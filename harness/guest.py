@@ -212,7 +212,7 @@ def base_files(board: Board) -> dict[str, Path | bytes]:
 
 def fio_files() -> dict[str, Path]:
     built = {"/bin/fio": BUILD / "fio", "/bin/meter": BUILD / "meter", "/bin/iocost": BUILD / "iocost", "/usr/lib/dmabuf.so": BUILD / "dmabuf.so",
-             "/tests/engine.sh": ROOT / "tests/engine/guest.sh",
+             "/tests/engine.sh": ROOT / "tests/engine/guest.sh", "/tests/commands.sh": ROOT / "tests/engine/commands.sh",
              "/bin/dmabuf-check": BUILD / "dmabuf-check", "/tests/check.sh": ROOT / "tests/engine/check.sh",
              "/bin/give": BUILD / "give", "/tests/sources.sh": ROOT / "tests/engine/sources.sh",
              "/examples/read": BUILD / "examples/read", "/tests/example.sh": ROOT / "tests/harness/example.sh",

@@ -66,12 +66,20 @@ PAIR = " ".join(("-device nvme-subsys,id=pair -device nvme,id=both,serial=pair,s
 SLOW = ("-drive if=none,id=slow,driver=null-co,size=8G,read-zeroes=on,throttling.bps-write=1073741824 "
         "-device nvme,drive=slow,serial=slow,mdts=0")
 # Names are given in the order in which a parallel scan finds the namespaces.
-PAIR_TESTS = """\
+NSID = """\
 nsid() { path=$(grep -lx $1 $(dirname $(grep -l '^pair' /sys/class/nvme/*/serial))/nvme*n*/nsid); path=${path%/nsid}; echo /dev/${path##*/}; }
+"""
+PAIR_TESTS = NSID + """\
 /tests/run.sh $(nsid 2) $(nsid 1) partition data queues; [ $? -le 1 ] || exit
 /tests/run.sh $(nsid 3) $(nsid 4) integrity; [ $? -le 1 ] || exit
 /tests/run.sh $(nsid 1) $(nsid 2) namespace; [ $? -le 1 ] || exit
 /tests/run.sh $DEV $DEV2 held limits; [ $? -le 1 ]"""
+
+
+# Blocks of 4 KiB, and such as have metadata.
+COMMANDS_TESTS = NSID + """\
+DEV=$(nsid 2) DEV2=$(nsid 1) sh /tests/commands.sh; [ $? -le 1 ] || exit
+DEV=$(nsid 3) DEV2=$(nsid 4) sh /tests/commands.sh metadata; [ $? -le 1 ]"""
 
 
 # One namespace behind two controllers, of which one takes short commands and can be lost without warning, and what the kernel
@@ -148,13 +156,16 @@ ENGINE_BOOTS = (
     Boot("sources-steps", MODES["strict"], command=STEPS, append="cma=64M", qemu_extra=DEVICES, files=steps_files),
     *(Boot(f"sources-{mode.name}", mode, command="sh /tests/sources.sh; [ $? -le 1 ]", append="cma=64M", qemu_extra=DEVICES)
       for mode in MODES.values()),
-    *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; [ $? -le 1 ] && [ $check -le 1 ]")
+    *(Boot(mode.name, mode, command="sh /tests/check.sh ready; check=$?; sh /tests/engine.sh; engine=$?; sh /tests/commands.sh; "
+                                   "[ $? -le 1 ] && [ $check -le 1 ] && [ $engine -le 1 ]")
       for mode in MODES.values()),
     Boot("swiotlb", MORE_MODES["swiotlb"], command="sh /tests/bounce.sh; [ $? -le 1 ]",
          files=lambda: {"/tests/bounce.sh": ROOT / "tests/engine/bounce.sh"}),
-    Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; [ $? -le 1 ]",
+    Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; check=$?; sh /tests/commands.sh multipath; [ $? -le 1 ] && [ $check -le 1 ]",
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
-    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ]"),
+    Boot("commands", MODES["strict"], command=COMMANDS_TESTS, qemu_extra=PAIR),
+    Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/commands.sh unpatched; commands=$?; "
+         "sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ] && [ $commands -le 1 ]"),
 )
 CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel held fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (

@@ -9,10 +9,12 @@
 CHECK=${CHECK:-dmabuf-check}
 KERNEL=${1:-ready}
 options=
-says() { # NAME STATUS PATTERNS... of dmabuf-check "$DEV"
+NG=/dev/ng${DEV#/dev/nvme}
+device=$DEV
+says() { # NAME STATUS PATTERNS... of dmabuf-check "$device"
 	name=$1 want=$2
 	shift 2
-	"$CHECK" $options "$DEV" >log 2>&1
+	"$CHECK" $options "$device" >log 2>&1
 	status=$?
 	for pattern; do
 		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
@@ -34,12 +36,22 @@ ready)
 	options=--exporter=$(basename "$(readlink -f "/sys/class/block/$(basename "$DEV")/device/device")")
 	says "the disk as its own exporter" 1 '^- topology .*is the disk itself' '^not ready'
 	options=
+	device=$NG
+	says "a device for commands" 0 '^+ kernel' "^+ device *$NG at .*driver nvme" "$iommu" 'max_hw_dmabuf_sectors_kb=' \
+		"^+ commands *$NG takes NVMe commands for namespace [0-9]*, blocks of [0-9]* bytes" '^+ registration .*for its commands' '^ready$'
+	device=/dev/null
+	says "another character device" 1 '^- device .*/dev/null' '^not ready'
 	;;
 unpatched)
 	says "an unpatched kernel" 1 '^- kernel .*does not know' 'next: boot a kernel with the series' '^not ready'
+	device=$NG
+	says "commands on an unpatched kernel" 1 '^- kernel .*does not know' '^+ commands ' '^not ready'
 	;;
 multipath)
-	says "a multipath head" 0 '^+ kernel' '^  multipath .*is an NVMe multipath head' '^+ registration' '^ready$'
+	says "a multipath head" 0 '^+ kernel' '^  multipath .*is an NVMe multipath head: it takes dma-bufs by its paths on PCI' '^+ registration' '^ready$'
+	device=$NG
+	says "commands of a head" 1 '^  multipath .*head, whose block device takes dma-bufs and whose commands do not' '^+ commands ' \
+		'^- registration .*refuses a dma-buf: ' 'next: use the block device of the head' '^not ready'
 	;;
 esac
 finish

@@ -32,7 +32,8 @@ class Row:
 VERIFY = "--rw=randrw --verify={} --verify_fatal=1"
 READS = "--rw=randread"
 WRITES = "--rw=randwrite"
-PASSTHROUGH = "no passthrough commands here"
+METADATA = "commands here carry no metadata"
+MODES = "commands here are reads, writes and flushes"
 
 ROWS = (
     # the engine's own
@@ -52,11 +53,14 @@ ROWS = (
     Row("cmdprio_percentage with cmdprio_bssplit", f"{READS} --cmdprio_percentage=9 --cmdprio_bssplit=4k/20", REFUSED, REFUSED,
         "exclude each other"),
     Row("uncached", f"{READS} --uncached=1", WORKS, REFUSED, "no page cache is involved"),
-    Row("cmd_type", f"{READS} --cmd_type=nvme", WORKS, REFUSED, PASSTHROUGH),
-    *(Row(name, f"{READS} --{name}={value}", WORKS, REFUSED, PASSTHROUGH, since) for name, value, since in (
-        ("md_per_io_size", "0", 33), ("pi_act", "1", 33), ("pi_chk", "GUARD", 33), ("apptag", "1", 33),
-        ("apptag_mask", "1", 33), ("readfua", "1", 36), ("writefua", "1", 36), ("write_mode", "write", 36),
-        ("verify_mode", "read", 36), ("deac", "1", 36))),
+    # of commands to /dev/ngXnY, which passthru.sh has in a guest; here there are files
+    Row("cmd_type", f"{READS} --cmd_type=nvme", WORKS, REFUSED, "cmd_type=nvme is for NVMe generic character devices"),
+    *(Row(name, f"{READS} --{name}=1", WORKS, REFUSED, f"{name}=1 is a bit of NVMe commands", 36) for name in ("readfua", "writefua")),
+    Row("readfua=0, writefua=0", f"{READS} --readfua=0 --writefua=0", since=36),
+    *(Row(name, f"{READS} --{name}={value}", WORKS, REFUSED, says, since) for name, value, since, says in (
+        ("md_per_io_size", "0", 33, METADATA), ("pi_act", "1", 33, METADATA), ("pi_chk", "GUARD", 33, METADATA),
+        ("apptag", "1", 33, METADATA), ("apptag_mask", "1", 33, METADATA), ("write_mode", "write", 36, MODES),
+        ("verify_mode", "read", 36, MODES), ("deac", "1", 36, MODES))),
     # depth and batches
     Row("iodepth=1", f"{READS} --iodepth=1"),
     Row("iodepth_batch", f"{READS} --iodepth=32 --iodepth_batch=8"),

@@ -22,13 +22,14 @@ static struct {
 	unsigned int setups, flags[8], refuse_flags, submitted[64], nr_submitted, take_at_most;
 	unsigned int enters, waits, wakeups;
 	int enter_error, enter_errors, mmap_error;	/* one error more than enter_errors */
+	unsigned int wide;		/* entries and completions are twice as far apart */
 	int result[DEPTH];		/* of a unit's next completion */
 	unsigned int again[DEPTH];	/* how often it is -EAGAIN before that */
 	struct {
 		unsigned int sq_head, sq_tail, sq_mask, cq_head, cq_tail, cq_mask, flags;
 		unsigned int array[DEPTH];
-		struct io_uring_sqe sqes[DEPTH];
-		struct io_uring_cqe cqes[DEPTH];
+		struct io_uring_sqe sqes[2 * DEPTH];
+		struct io_uring_cqe cqes[2 * DEPTH];
 	} *mem;
 	struct io_uring_rsrc_update2 update;
 	unsigned char desc[80];
@@ -49,6 +50,7 @@ int io_uring_queue_mmap(int fd, struct io_uring_params *p, struct io_uring *ring
 		return k.mmap_error;
 	k.mem = calloc(1, sizeof(*k.mem));
 	k.mem->sq_mask = k.mem->cq_mask = DEPTH - 1;
+	k.wide = (p->flags & IORING_SETUP_SQE128) && (p->flags & IORING_SETUP_CQE32);
 	memset(ring, 0, sizeof(*ring));
 	ring->sq = (struct io_uring_sq){
 		.khead = &k.mem->sq_head, .ktail = &k.mem->sq_tail, .kring_mask = &k.mem->sq_mask,
@@ -84,7 +86,7 @@ int io_uring_register(unsigned int fd, unsigned int opcode, const void *arg, uns
 
 static void complete(unsigned int unit)
 {
-	struct io_uring_cqe *cqe = &k.mem->cqes[k.mem->cq_tail & k.mem->cq_mask];
+	struct io_uring_cqe *cqe = &k.mem->cqes[(k.mem->cq_tail & k.mem->cq_mask) << k.wide];
 
 	assert(k.mem->cq_tail - k.mem->cq_head < DEPTH);	/* else it would overflow */
 	cqe->user_data = unit;
@@ -119,19 +121,22 @@ int enter2(unsigned int fd, unsigned int submit, unsigned int wait, unsigned int
 		unsigned int unit = k.mem->array[k.mem->sq_head++ & k.mem->sq_mask];
 
 		k.submitted[k.nr_submitted++] = unit;
-		complete(k.mem->sqes[unit].user_data);
+		complete(k.mem->sqes[unit << k.wide].user_data);
 	}
 	return n;
 }
 
+static bool commands;	/* rings are to be for these */
+
 static void start(struct ring *r, bool reissue)
 {
-	struct ring_options o = { .entries = DEPTH, .sqpoll_cpu = -1, .reissue = reissue };
+	struct ring_options o = { .entries = DEPTH, .sqpoll_cpu = -1, .reissue = reissue, .commands = commands };
 
 	memset(&k, 0, sizeof(k));
 	assert(ring_open(r, &o) == 0);
+	assert(k.wide == commands && ring_sqe(r, 1) == &k.mem->sqes[commands ? 2 : 1]);
 	for (unsigned int i = 0; i < DEPTH; i++) {
-		r->sqes[i].user_data = i;
+		ring_sqe(r, i)->user_data = i;
 		k.result[i] = 100 + i;
 	}
 }
@@ -361,12 +366,15 @@ int main(void)
 
 	close(first);
 	test_setup();
-	test_order_and_wrap();
-	test_partial_and_interrupted_submit();
-	test_signals_and_the_end();
-	test_again();
-	test_again_runs_out_of_patience();
-	test_again_is_the_users_with_nowait();
+	for (int i = 0; i < 2; i++) {
+		commands = i;
+		test_order_and_wrap();
+		test_partial_and_interrupted_submit();
+		test_signals_and_the_end();
+		test_again();
+		test_again_runs_out_of_patience();
+		test_again_is_the_users_with_nowait();
+	}
 	test_sqpoll_wakes_only_a_sleeping_thread();
 	test_dmabuf_descriptor();
 	assert(dup(0) == first);		/* no descriptor is left */

@@ -126,6 +126,7 @@ cuda | hip)
 esac
 
 data_of udmabuf "exporter=udmabuf memory=system page=4096" --source=udmabuf
+[ $steps ] && steps_of "commands to /dev/ng${DEV#/dev/nvme}" --filename="/dev/ng${DEV#/dev/nvme}"
 echo 8 >/proc/sys/vm/nr_hugepages
 data_of "udmabuf, hugetlb" "page=2097152" --pages=2m
 shmem=/sys/kernel/mm/transparent_hugepage/shmem_enabled

@@ -124,9 +124,9 @@ def summary(done):
 
 # --- pieces, with sanitizers ---
 
-# What each is linked with; memory_test.c and udmabuf_test.c take their piece in whole.
+# What each is linked with; memory_test.c, nvme_test.c and udmabuf_test.c take their piece in whole.
 PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": [],
-          "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
+          "nvme": [], "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -472,13 +472,33 @@ def test_job_file(fio, engine, tmp_path, job):
       for depth in (30000, 16384) for more in ((), ("--pages=scattered",), ("--pages=thp",))),
     *(((f"--registration={registration}", "--dmabuf_size=16k", "--iomem_align=512", f"--rw={rw}"), r"iomem_align= moves blocks")
       for registration in ("none", "user") for rw in ("randread", "write")),
-    *(((f"--{name}={value}",), rf"Option <{name}>: \w+") for name, value in (
-        ("uncached", "1"), ("cmd_type", "nvme"))),
+    (("--uncached=1",), r"Option <uncached>: \w+"),
+    # of commands, and a file takes none
+    (("--registration=user", "--cmd_type=nvme"), r"cmd_type=nvme is for NVMe generic character devices, /dev/ngXnY, and .*f is none"),
+    (("--cmd_type=bsg",), r"invalid value <bsg> for option <cmd_type>|failed parsing cmd_type=bsg"),
+    (("--registration=user", "--readfua=1"), "readfua=1 is a bit of NVMe commands: name /dev/ngXnY"),
+    (("--registration=user", "--writefua=1"), "writefua=1 is a bit of NVMe commands: name /dev/ngXnY"),
 ], ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_refusal(fio, args, sentence):
     done = refused(fio(*JOB, "--filename=f", *args), sentence)
     assert "reducing io depth" not in done.stderr  # which fio adds to any failure
     assert len(re.findall(r"^dmabuf: .*", done.stderr, re.M)) <= 1, done.stderr  # and went no further
+
+
+@pytest.mark.parametrize("args, sentence", [
+    (("--registration=none", "--cmd_type=nvme"), r"cmd_type=nvme is for NVMe generic character devices, /dev/ngXnY, and /dev/zero is none"),
+    (("--registration=dmabuf",), "/dev/zero is not a block device: registration=dmabuf needs one, or /dev/ngXnY"),
+    (("--registration=user", "--readfua=1"), "readfua=1 is a bit of NVMe commands"),
+], ids=lambda value: value if isinstance(value, str) else "".join(value))
+def test_a_character_device_that_takes_no_commands(fio, args, sentence):
+    refused(fio(*JOB, "--filename=/dev/zero", *args), sentence)
+    succeeded(fio(*JOB, "--filename=/dev/zero", "--registration=none", "--direct=0"))
+
+
+def test_nothing_is_made_where_commands_were_to_go(fio, tmp_path):
+    """A name that is not there would become a file."""
+    refused(fio(*JOB, "--filename=ng9n1", "--rw=write", "--registration=user", "--cmd_type=nvme"), "ng9n1 is none")
+    assert not (tmp_path / "ng9n1").exists()
 
 
 def test_limit_on_the_size_of_files(fio, tmp_path):

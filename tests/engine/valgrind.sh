@@ -18,7 +18,7 @@ clean() { # NAME OPTIONS...: what memcheck has to say concerns fio, if anybody
 	shift
 	under "--leak-check=full --track-fds=yes" --registration=dmabuf --iodepth=16 "$@" &&
 		grep -q "^dmabuf: job=.* registration=dmabuf" log && grep -q "ERROR SUMMARY" log &&
-		! grep -qE "==.*(dmabuf\.so\)|\((dmabuf|ring|buffer|source_[a-z]+)\.c:)" log
+		! grep -qE "==.*(dmabuf\.so\)|\((dmabuf|nvme|ring|buffer|source_[a-z]+)\.c:)" log
 	result $? "memcheck: $name"
 }
 count() { # REGISTRATION IOS: user-space instructions of a run
@@ -32,6 +32,7 @@ clean "verified" --filename="$DEV" $check
 clean "a dma-buf for each block, two devices" --filename="$DEV:$DEV2" --dmabuf_size=4k $check
 clean "a dma-heap, every third I/O in a worker" --filename="$DEV" --source=heap --force_async=3 $check
 clean "polled completions" --filename="$DEV" --hipri $check
+clean "commands" --filename="/dev/ng${DEV#/dev/nvme}" $check
 
 few=1000 many=9000
 for registration in user dmabuf; do
