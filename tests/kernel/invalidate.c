@@ -195,8 +195,8 @@ static enum t_result weather(enum t_mode mode, size_t segment, unsigned int op)
 	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
 	storm_begin(&storm);
 	do {
-		T_TRY(traffic(&ring, &buf, at_once + 64 * scale));
-		ios += at_once + 64 * scale;
+		T_TRY(traffic(&ring, &buf, at_once + at_once / 2 * scale));
+		ios += at_once + at_once / 2 * scale;
 	} while (storm.count < 20 * scale);
 	T_TRY(storm_end(&storm));
 	aside = trace_end(ASIDE);
@@ -800,8 +800,11 @@ int main(int argc, char **argv)
 	map_ms = 5;
 	t_report(storm(), "a storm while maps are being made");
 	map_ms = 0;
+	/* each invalidation moves the buffer, with the lock, which is left to others for a moment */
 	pause_us = 0;
+	at_once = 32;
 	t_report(storm(), "a storm without a pause");
+	at_once = DEPTH;
 	pause_us = 3000;
 	fences = true;
 	t_report(storm(), "a storm, each invalidation with a fence");
