@@ -106,7 +106,7 @@ test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KC
 test-readme: ## [5:00] the commands of README.md, in a fresh clone
 	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
 
-test-ci: ## [40:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
+test-ci: ## [43:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
 	@exec /usr/bin/python3 tests/harness/ci.py
 
 fuzz: ## [12:00] random operations on the debug kernel
