@@ -154,6 +154,9 @@ struct dma_buf_io_leg {
  *	Returns 0 if any is attached, or an error.
  * @file: I/O must come through this very struct file; holds a reference
  * @private: for the file to use
+ * @len_mask: bits that no length may have; for those who check several ranges
+ *	before they use any. The file itself checks each request.
+ * @offset_mask: the same of offsets into the dma-buf
  * @dmabuf: the buffer; holds a reference
  * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios; they never
  *	change
@@ -165,6 +168,8 @@ struct dma_buf_io {
 	int				(*attach_paths)(struct dma_buf_io *io);
 	struct file			*file;
 	void				*private;
+	unsigned int			len_mask;
+	unsigned int			offset_mask;
 	struct dma_buf			*dmabuf;
 	struct bio_vec			bvecs[];
 };
