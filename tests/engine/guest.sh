@@ -62,6 +62,7 @@ works "verified: more than 1 GiB in one dma-buf, two devices, all in flight" "bu
 verified "plain descriptors" "" --registerfiles=0
 verified "a kernel thread submits" "" --sqthread_poll
 verified "every I/O in a worker" "" --force_async=1
+verified "vectors" "" --nonvectored=0
 if [ "$(cat "/sys/class/block/$(basename "$DEV")/queue/io_poll")" = 1 ]; then
 	verified "polled completions" "" --hipri
 	verified "polled completions, a kernel thread submits" "" --hipri --sqthread_poll
