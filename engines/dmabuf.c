@@ -1030,8 +1030,8 @@ static bool is_multipath_head(int fd)
 static int refuse_commands_of(struct thread_data *td, const char *name, const struct nvme_ns *ns)
 {
 	if (ns->head)
-		return refuse(td, EOPNOTSUPP, "%s is the character device of an NVMe multipath head, which takes no dma-bufs: name its block device (%s), boot with nvme_core.multipath=N, or use registration=user",
-			      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
+		return refuse(td, EOPNOTSUPP, "%s is the character device of an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI, or use registration=user",
+			      name);
 	return refuse(td, EOPNOTSUPP, "%s takes no dma-bufs for its commands: boot a kernel with the series of this project and use a PCI NVMe device, name its block device (%s), or use registration=user",
 		      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
 }
@@ -1051,7 +1051,7 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 			return refuse_commands_of(td, name, &job->namespaces[file]);
 		if (is_multipath_head(job->fds[file]))
 			return refuse(td, err, "%s is an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI", name);
-		return refuse(td, err, "the driver of %s cannot take dma-bufs: use a PCI NVMe device, or registration=user", name);
+		return refuse(td, err, "%s cannot take dma-bufs: use a PCI NVMe device, or a linear or striped volume or RAID 0 over some, or registration=user", name);
 	case EINVAL:
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB%s", name, strerror(err),
 			      job->namespaces ? "" : ", and the file must be open with O_DIRECT");
