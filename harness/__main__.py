@@ -15,9 +15,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, cache, claims, columns, cost, deb, debian, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
-from .modes import IOMMUS, MODES, MORE_MODES, PC, Board
+from . import fault, typed
+from .build import cache, deb, deps, products, sources
+from .check import abi, debian, doctor, suite
+from .judge import claims, regress
+from .machine import guest
+from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
+from .measure import bench, columns, cost, fio, harmless
 from .paths import BUILD
+from .record import runs, store
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,19 +46,19 @@ def fetch(args: argparse.Namespace) -> int:
 
 def kernel(args: argparse.Namespace) -> int:
     deps.install()
-    print(build.kernel(args.kernel_src, args.variant).resolve())
+    print(products.kernel(args.kernel_src, args.variant).resolve())
     return 0
 
 
 def kernel_tree(args: argparse.Namespace) -> int:
     deps.install()
-    return build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", args.out)
+    return products.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", args.out)
 
 
 def kernel_check(args: argparse.Namespace) -> int:
     deps.install()
     base = str(sources.kernel(args.kernel_src).tree)
-    return max(build.series(verb, "--base", base) for verb in ("check", "checkpatch"))
+    return max(products.series(verb, "--base", base) for verb in ("check", "checkpatch"))
 
 
 def harmless_run(args: argparse.Namespace) -> int:
@@ -63,7 +69,7 @@ def harmless_run(args: argparse.Namespace) -> int:
 
 def engine(args: argparse.Namespace) -> int:
     deps.install()
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     return 0
 
 
@@ -75,20 +81,20 @@ def package(args: argparse.Namespace) -> int:
 def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
     """The bzImage named by --kernel, or ours, built if need be."""
     deps.install()
-    return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, variant)
+    return Path(args.kernel) if args.kernel else products.kernel(args.kernel_src, variant)
 
 
 def ready_to_record() -> None:
     """What a record names can be told, now and not after an hour."""
     deps.install()
-    record.checkout()
+    store.checkout()
 
 
 def guests_own(args: argparse.Namespace, board: Board) -> Path:
     """Its kernel; of programs those that there are, but a guest of ours has all."""
     kernel = chosen_kernel(args, "arm64" if board.programs else "series")
     if not args.kernel and not board.programs and not (BUILD / "fio").exists():
-        build.engine()
+        products.engine()
     return kernel
 
 
@@ -129,7 +135,7 @@ def what_there_is(_: argparse.Namespace) -> int:
             ("CASES= of cost", {case.name: case.arguments for case in cost.CASES.values()}),
             ("SUITE= of test-debian", {suite: f"whose fio is {version}" for version, suite in sources.FIO_SUITES.items()}),
             ("BOOTS= of test-debug", {boot.name: f"kernel {boot.variant}" for boot in suite.DEBUG_BOOTS.values()}),
-            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in build.VARIANTS.items()}),
+            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in products.VARIANTS.items()}),
             ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in regress.shown()})):
         print(f"{title}\n" + "".join(f"  {name:<30}{text}\n" for name, text in names.items()))
     return 0
@@ -143,7 +149,7 @@ def clean_cache(args: argparse.Namespace) -> int:
 def fuzz(args: argparse.Namespace) -> int:
     """Under TCG a checking kernel is slow: time to boot, to end and to print is added."""
     kernel = chosen_kernel(args, "debug")
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     limit = args.seconds + 300
     command = f"SECONDS={args.seconds} SEED={args.seed} TIMEOUT={limit} /tests/run.sh $DEV fuzz"
     spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=command, memory="4G",
@@ -155,7 +161,7 @@ def fuzz(args: argparse.Namespace) -> int:
 # plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
 def show(result: dict[str, Any], run: Path) -> str:
     """All that a run.json is shown as; its table."""
-    from . import dashboard, plot, report, table
+    from .show import dashboard, plot, report, table
 
     text = table.render(result)
     (run / "table.txt").write_text(text)
@@ -205,13 +211,13 @@ def bench_run(args: argparse.Namespace) -> int:
             print(f"bench: {column.name}: {mode} is unavailable: {why}")
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     return 0 if compare_columns(plans, bzimage, base) else 1
 
 
 def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     """Installs and builds nothing; draws only if what that needs is there."""
-    from . import host
+    from .measure import host
 
     if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
@@ -241,7 +247,7 @@ def compare_columns(plans: list[bench.Plan], bzimage: Path, base: Path | None) -
 
 def unpatched(named: str) -> Path | None:
     """The unpatched kernel named, or ours if it has been built."""
-    base = image(named, "base") if named else BUILD / build.VARIANTS["unpatched"].image
+    base = image(named, "base") if named else BUILD / products.VARIANTS["unpatched"].image
     return base if base.exists() else None
 
 
@@ -256,7 +262,7 @@ def cost_run(args: argparse.Namespace) -> int:
     base = unpatched(args.base)
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     cost.run(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
     return 0
 
@@ -295,8 +301,8 @@ def test_debug(args: argparse.Namespace) -> int:
 
 
 def redraw(args: argparse.Namespace) -> int:
-    path = record.find(args.run, record.OF_BENCH, record.OF_COST)
-    result = record.load(path, record.OF_BENCH, record.OF_COST)
+    path = store.find(args.run, store.OF_BENCH, store.OF_COST)
+    result = store.load(path, store.OF_BENCH, store.OF_COST)
     deps.install()
     if "speed" in result:
         show(result, path.parent)
@@ -321,12 +327,12 @@ def gate(args: argparse.Namespace) -> int:
     regress.commit()
     base = regress.find(args.base)
     ready_to_record()
-    made = (record.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
-            build.made_from(sources.kernel(args.kernel_src), "series"))
+    made = (store.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
+            products.made_from(sources.kernel(args.kernel_src), "series"))
     if why := regress.unlike(base, made):
         raise fault.Fault(why)
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     return regress.run(base, args.modes or tuple(MODES), bzimage)
 
 
@@ -335,24 +341,24 @@ def baseline(args: argparse.Namespace) -> int:
     regress.recordable(Path(args.kernel) if args.kernel else None)
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     print(f"commit {regress.baseline(bzimage)}")
     return 0
 
 
 def compare_records(args: argparse.Namespace) -> int:
-    from . import compare as records
+    from .judge import compare as records
 
-    text, worst = records.render(*(record.load(record.find(name)) for name in (args.a, args.b)))
+    text, worst = records.render(*(store.load(store.find(name)) for name in (args.a, args.b)))
     print(text, end="")
     return 0 if worst <= records.REPEATS else 1
 
 
 def projection(args: argparse.Namespace) -> int:
-    from . import project
+    from .show import projection
 
-    result = record.load(record.find(args.run, record.OF_COST), record.OF_COST)
-    print(project.render(result, project.Price(args.ghz, args.cpi, args.invalidation)), end="")
+    result = store.load(store.find(args.run, store.OF_COST), store.OF_COST)
+    print(projection.render(result, projection.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 
@@ -382,8 +388,8 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", type=typed.one_of("variant", build.VARIANTS), default="series", metavar="NAME",
-        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in build.VARIANTS.items())}")
+        "--variant", type=typed.one_of("variant", products.VARIANTS), default="series", metavar="NAME",
+        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in products.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
@@ -442,7 +448,7 @@ def parser() -> argparse.ArgumentParser:
     costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
     costs.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     costs.add_argument("--cases", type=typed.some_of("cases", cost.CASES), default="", metavar="'CASE ...'",
-                       help="of those in harness/cost.py (default: all)")
+                       help="of those in harness/measure/cost.py (default: all)")
     costs.add_argument("--base", default="", metavar="BZIMAGE",
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 

@@ -13,9 +13,12 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from harness import bench, project, record, stats  # noqa: E402
-from harness.claims import cells  # noqa: E402
-from harness.fio import AGAIN  # noqa: E402
+from harness.judge import stats  # noqa: E402
+from harness.judge.claims import cells  # noqa: E402
+from harness.measure import bench  # noqa: E402
+from harness.measure.fio import AGAIN  # noqa: E402
+from harness.record import store  # noqa: E402
+from harness.show import projection  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
 NAMED = re.compile(r"results/(\d{4}-\d\d-\d\d-[0-9a-f]{8}(?:-\d+)?)")
@@ -62,7 +65,7 @@ def first(result):
     return ["| for a 4 KiB random read, IOMMU in STRICT mode | user memory | dma-buf | |", "|---|--:|--:|---|",
             f"| instructions of the processor | {user[0]:,.0f} | {dmabuf[0]:,.0f} | **measured here**, in an emulated machine: {here} |",
             f"| operations of the IOMMU | {user[1]:.2f} | {dmabuf[1]:.2f} | **measured here**, same run; a count, which hardware does not change |",
-            f"| reads per second | {rate(project.PUBLISHED['strict'])} | {rate(project.PUBLISHED_DMABUF)} | **published**, not ours: "
+            f"| reads per second | {rate(projection.PUBLISHED['strict'])} | {rate(projection.PUBLISHED_DMABUF)} | **published**, not ours: "
             "hardware, one Optane drive, A. Gupta on linux-nvme, November 2025 |"]
 
 
@@ -140,7 +143,7 @@ def written(text, result):
 
 def main():
     old = run_of(README.read_text())
-    result = record.load(record.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), record.OF_BENCH), record.OF_BENCH)
+    result = store.load(store.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), store.OF_BENCH), store.OF_BENCH)
     place = ROOT / "results" / result["id"]
     if not (place / picture(README.read_text()).name).exists():
         raise SystemExit(f"{place} has no {picture(README.read_text()).name}: `make plot RUN={place}`")

@@ -11,9 +11,13 @@ import subprocess
 
 import pytest
 
-from harness import bench, claims, columns, guest, suite, table
+from harness.check import suite
 from harness.fault import Fault
-from harness.modes import MODES
+from harness.judge import claims
+from harness.machine import guest
+from harness.machine.modes import MODES
+from harness.measure import bench, columns
+from harness.show import table
 
 PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
 
@@ -213,7 +217,7 @@ def test_the_table_fits_a_mail():
 
 
 def test_figures_are_byte_stable(tmp_path):
-    from harness import plot
+    from harness.show import plot
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         plot.draw(record(), tmp_path / name)
@@ -297,7 +301,7 @@ def test_a_guest_whose_clock_is_wrong_is_not_measured(tmp_path, monkeypatch, sta
 
 @pytest.mark.parametrize("column, looked", (("vtd", ["speed"]), ("smp2", ["speed", "cost"])))
 def test_the_wall_clock_of_a_guest_is_looked_at(tmp_path, monkeypatch, column, looked):
-    """A machine's own (harness/host.py runs the same scripts) says nothing of it, or no longer."""
+    """A machine's own (harness/measure/host.py runs the same scripts) says nothing of it, or no longer."""
     def boot(spec, out, directory):
         for name in ("console", "stderr"):
             (directory / name).touch()
@@ -326,7 +330,7 @@ def test_what_a_right_clock_says(tmp_path, dmesg, status):
 
 
 def test_curves_are_drawn_of_a_sweep(tmp_path):
-    from harness import plot
+    from harness.show import plot
     swept = record()
     jobs = ("bs-4k", "bs-1024k", "qd-1", "qd-128")
     swept["plan"]["jobs"] = jobs

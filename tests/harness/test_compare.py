@@ -11,8 +11,8 @@ import pytest
 import test_bench
 import test_cost
 
-from harness import compare
 from harness.fault import Fault
+from harness.judge import compare
 from harness.paths import ROOT
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from harness import fio
 from harness.fault import Fault
+from harness.measure import fio
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from harness import bench, host
 from harness.fault import Fault, WrongMode
+from harness.measure import bench, host
 
 FUNCTION = "devices/pci0000:00/0000:00:03.0"
 

@@ -8,9 +8,12 @@ import pytest
 import test_bench
 import test_cost
 
-from harness import claims, compare, cost, record, regress, report, table
 from harness.fault import Fault
+from harness.judge import claims, compare, regress
+from harness.measure import cost
 from harness.paths import HISTORY
+from harness.record import store
+from harness.show import report, table
 
 WHOLE = next(HISTORY.glob("*.json")).read_text()
 BROKEN = {"": "cannot be read as JSON", "{": "cannot be read as JSON", "\xff\x00": "cannot be read as JSON", "[]": "is no record", "3": "is no record",
@@ -24,20 +27,20 @@ def test_what_is_no_record_is_one_sentence(tmp_path, text, says):
     path = tmp_path / "some.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(Fault, match=says) as caught:
-        record.load(path)
+        store.load(path)
     assert "\n" not in str(caught.value) and "some.json" in str(caught.value)
 
 
 def test_each_kind_is_known_by_what_it_has(tmp_path):
-    for name, result, kind in (("a", test_bench.record(), record.OF_BENCH), ("b", test_cost.result(), record.OF_COST),
-                               ("c", json.loads(WHOLE), record.OF_HISTORY)):
+    for name, result, kind in (("a", test_bench.record(), store.OF_BENCH), ("b", test_cost.result(), store.OF_COST),
+                               ("c", json.loads(WHOLE), store.OF_HISTORY)):
         (tmp_path / name).mkdir()
-        record.write(tmp_path / name / kind.file, result)
-        path = record.find(str(tmp_path / name))
-        assert path.name == kind.file and record.load(path) == record.load(path, kind)
-        other = next(each for each in record.KINDS if each is not kind)
+        store.write(tmp_path / name / kind.file, result)
+        path = store.find(str(tmp_path / name))
+        assert path.name == kind.file and store.load(path) == store.load(path, kind)
+        other = next(each for each in store.KINDS if each is not kind)
         with pytest.raises(Fault, match="no record"):
-            record.load(path, other)
+            store.load(path, other)
 
 
 def spoiled(result):
@@ -71,7 +74,7 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
     for what, other in spoiled(json.loads(json.dumps(result))):
         (tmp_path / "record.json").write_text(json.dumps(other))
         try:
-            whole = record.load(tmp_path / "record.json")
+            whole = store.load(tmp_path / "record.json")
             compare.render(whole, whole)
             use(whole)
         except Fault:
@@ -86,13 +89,13 @@ def test_a_bench_of_one_pass_a_boot_is_read(tmp_path):
     result = test_bench.record()
     old = result | {"schema": 2, "plan": {key: value for key, value in result["plan"].items() if key != "passes"},
                     "speed": [{key: value for key, value in row.items() if key != "pass"} for row in result["speed"] if row["pass"] == 1]}
-    record.write(tmp_path / "run.json", old)
-    found = record.load(tmp_path / "run.json")
-    assert (found["schema"], found["plan"]["passes"]) == (record.SCHEMA, 1) and table.render(found) == table.render(result)
+    store.write(tmp_path / "run.json", old)
+    found = store.load(tmp_path / "run.json")
+    assert (found["schema"], found["plan"]["passes"]) == (store.SCHEMA, 1) and table.render(found) == table.render(result)
     old["speed"].pop()
-    record.write(tmp_path / "run.json", old)
+    store.write(tmp_path / "run.json", old)
     with pytest.raises(Fault, match="lacks speed of"):
-        record.load(tmp_path / "run.json")
+        store.load(tmp_path / "run.json")
 
 
 def test_a_bench_has_every_round_of_every_cell(tmp_path):
@@ -100,9 +103,9 @@ def test_a_bench_has_every_round_of_every_cell(tmp_path):
     for name, row in (("speed", -1), ("cost", 0), ("operations", 3)):
         other = copy.deepcopy(result)
         lost = other[name].pop(row)
-        record.write(tmp_path / "run.json", other)
+        store.write(tmp_path / "run.json", other)
         with pytest.raises(Fault, match=f"lacks {name} of {lost['mode']} {lost['job']} {lost['registration']}:"):
-            record.load(tmp_path / "run.json")
+            store.load(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
@@ -118,7 +121,7 @@ def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, caps
         (tmp_path / name).mkdir()
     result = test_bench.record()
     result["made_of"]["kernel"]["bzimage_sha256"] = "same"
-    record.write(tmp_path / "mine/run.json", result)
+    store.write(tmp_path / "mine/run.json", result)
     (tmp_path / "broken/run.json").write_text(text, encoding="latin-1")
     assert report.companions(tmp_path / "mine") == []
     assert regress.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
@@ -131,4 +134,4 @@ def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, caps
 def test_what_is_no_kernel_has_no_release(tmp_path, content):
     (tmp_path / "bzImage").write_bytes(content)
     with pytest.raises(Fault, match="is no bzImage"):
-        record.kernel_release(tmp_path / "bzImage")
+        store.kernel_release(tmp_path / "bzImage")

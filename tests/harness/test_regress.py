@@ -10,9 +10,12 @@ import sys
 
 import pytest
 
-from harness import dashboard, mechanisms, plot, record, regress, suite
+from harness.check import suite
 from harness.fault import Fault
+from harness.judge import regress
 from harness.paths import ROOT
+from harness.record import mechanisms, store
+from harness.show import dashboard, plot
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def gate(base, tmp_path, monkeypatch):
     """suite.cost_gate() with a history of `base`, and boots that give what the test says."""
     monkeypatch.setattr(regress, "HISTORY", tmp_path / "history")
     monkeypatch.setattr(regress, "REPORT", tmp_path)
-    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
+    monkeypatch.setattr(store, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
     (tmp_path / "history").mkdir()
     (tmp_path / "history/a.json").write_text(json.dumps(base))
 
@@ -160,7 +163,7 @@ def test_the_gate_passes_fails_and_skips_by_cell(base, gate, tmp_path, capsys, m
     assert "REGRESSION: strict read-4k dmabuf" in capsys.readouterr().out
     other = copy.deepcopy(base["made_of"]["kernel"])
     other["made_from"]["compiler"] = "gcc 99"
-    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: other)
+    monkeypatch.setattr(store, "made_of_kernel", lambda kernel: other)
     assert gate(base) == suite.Tally(skipped=1)
     assert "skipped: " in capsys.readouterr().out
 

@@ -14,7 +14,11 @@ import pytest
 import test_bench
 import test_cost
 
-from harness import __main__, cost, deps, plot, project, record, report, table
+from harness import __main__
+from harness.build import deps
+from harness.measure import cost
+from harness.record import store
+from harness.show import plot, projection, report, table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -27,7 +31,7 @@ def run(tmp_path, monkeypatch):
     for name, result, file in (("bench", bench, "run.json"), ("cost", costs, "cost.json")):
         result["made_of"]["kernel"]["bzimage_sha256"] = "same"
         (tmp_path / name).mkdir()
-        record.write(tmp_path / name / file, result)
+        store.write(tmp_path / name / file, result)
     (tmp_path / "bench/table.txt").write_text(table.render(bench))
     (tmp_path / "cost/cost.txt").write_text(cost.render(costs))
     plot.draw(bench, tmp_path / "bench")
@@ -60,9 +64,9 @@ def test_everything_is_in_it_in_order(run):
 
 
 def test_figures_of_another_kernel_are_left_out(run):
-    other = record.read(run.parent / "cost/cost.json")
+    other = store.read(run.parent / "cost/cost.json")
     other["made_of"]["kernel"]["bzimage_sha256"] = "other"
-    record.write(run.parent / "cost/cost.json", other)
+    store.write(run.parent / "cost/cost.json", other)
     assert "Exact cost per I/O (cost)" not in report.write(run).read_text()
 
 
@@ -74,7 +78,7 @@ def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
     result["plan"]["column"] = {"name": "host", "text": "this machine", "iommu": "vtd"}
     place = run.parent / "host"
     place.mkdir()
-    record.write(place / "run.json", result)
+    store.write(place / "run.json", result)
     (place / "table.txt").write_text(table.render(result))
     text = report.write(place).read_text()
     assert "a disk behind dmar0" in text and "Exact cost per I/O (cost)" not in text
@@ -82,9 +86,9 @@ def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
 
 
 def test_text_of_a_record_is_no_markup(run):
-    result = record.read(run / "run.json")
+    result = store.read(run / "run.json")
     result["circumstances"]["qemu"] = "<script>alert(1)</script>"
-    record.write(run / "run.json", result)
+    store.write(run / "run.json", result)
     assert "<script>" not in report.write(run).read_text()
 
 
@@ -120,8 +124,8 @@ def test_a_browser_shows_it(run, tmp_path):
 def test_make_plot_writes_it_again(run, monkeypatch, kind, file):
     monkeypatch.setattr(deps, "install", lambda: None)
     place = run.parent / kind
-    changed = record.read(place / file) | {"id": "quite-another"}
-    record.write(place / file, changed)
+    changed = store.read(place / file) | {"id": "quite-another"}
+    store.write(place / file, changed)
     (place / "report.html").write_text("old")
     assert __main__.redraw(argparse.Namespace(run=str(place))) == 0
     text = (place / "report.html").read_text()
@@ -134,41 +138,41 @@ def test_every_figure_is_well_formed(run):
 
 
 def test_the_projection_prices_what_was_counted():
-    assert project.iops(1000, 0, project.Price(ghz=2, cpi=1, invalidation=500)) == 2e6
-    assert project.iops(1000, 1, project.Price(ghz=2, cpi=1, invalidation=1000)) == 1e6
+    assert projection.iops(1000, 0, projection.Price(ghz=2, cpi=1, invalidation=500)) == 2e6
+    assert projection.iops(1000, 1, projection.Price(ghz=2, cpi=1, invalidation=1000)) == 1e6
 
 
 COUNTS = {"strict": 5400.0, "lazy": 4000.0, "passthrough": 3000.0}, {"strict": 1.0, "lazy": 0.01, "passthrough": 0.0}
 
 
 def test_an_invalidation_costs_what_strict_and_lazy_differ_by():
-    price = project.Price(ghz=2, cpi=1)
-    price = dataclasses.replace(price, invalidation=project.left_for_flushes(*COUNTS, price))
-    strict, lazy = (1 / project.iops(COUNTS[0][mode], COUNTS[1][mode], price) for mode in ("strict", "lazy"))
-    assert strict - lazy == pytest.approx(1 / project.PUBLISHED["strict"] - 1 / project.PUBLISHED["lazy"])
+    price = projection.Price(ghz=2, cpi=1)
+    price = dataclasses.replace(price, invalidation=projection.left_for_flushes(*COUNTS, price))
+    strict, lazy = (1 / projection.iops(COUNTS[0][mode], COUNTS[1][mode], price) for mode in ("strict", "lazy"))
+    assert strict - lazy == pytest.approx(1 / projection.PUBLISHED["strict"] - 1 / projection.PUBLISHED["lazy"])
 
 
 def test_it_says_what_no_core_can_do():
-    assert "CANNOT BE MET" in project.meeting(*COUNTS, project.Price(ghz=3))[1]
-    assert "CANNOT BE MET" not in project.meeting(*COUNTS, project.Price(ghz=5))[1]
+    assert "CANNOT BE MET" in projection.meeting(*COUNTS, projection.Price(ghz=3))[1]
+    assert "CANNOT BE MET" not in projection.meeting(*COUNTS, projection.Price(ghz=5))[1]
 
 
 def test_a_projection_calls_itself_one():
     costs = test_cost.result()
-    text = project.render(costs, project.Price())
+    text = projection.render(costs, projection.Price())
     assert text.startswith("PROJECTION, not a measurement: not made")
     costs = whole()
-    text = project.render(costs, project.Price())
+    text = projection.render(costs, projection.Price())
     assert text.startswith("PROJECTION, not a measurement: IOPS") and "What this cannot say" in text
     assert "published STRICT and LAZY differ by" in text and "0.57M" in text
-    assert "cycles per IOTLB invalidation waited for (assumed)" in project.render(costs, project.Price(invalidation=1.0))
+    assert "cycles per IOTLB invalidation waited for (assumed)" in projection.render(costs, projection.Price(invalidation=1.0))
 
 
 def whole():
     """User memory in all modes, with flushes in strict."""
     costs = test_cost.result()
     costs["modes"] = list(COUNTS[0])
-    row = next(row for row in costs["rows"] if (row["case"], row["registration"]) == (project.CASE, "user"))
+    row = next(row for row in costs["rows"] if (row["case"], row["registration"]) == (projection.CASE, "user"))
     costs["rows"] = [row | {"mode": mode, "instructions_per_io": COUNTS[0][mode], "mechanisms": row["mechanisms"] | {"flush": COUNTS[1][mode]}}
                      for mode in costs["modes"]]
     return costs
