@@ -21,9 +21,9 @@ from .check import abi, debian, doctor, suite
 from .judge import claims, regress
 from .machine import guest
 from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
-from .measure import bench, columns, cost, fio, harmless
-from .paths import BUILD
-from .record import runs, store
+from .measure import bench, columns, cost, gate, harmless, host
+from .paths import BUILD, HISTORY, ROOT
+from .record import history, provenance, runs, schema, store
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,7 +63,8 @@ def kernel_check(args: argparse.Namespace) -> int:
 
 def harmless_run(args: argparse.Namespace) -> int:
     deps.install()
-    harmless.run(args.kernel_src, args.fio_src, args.modes or tuple(MODES))
+    for line in harmless.report(args.kernel_src, args.fio_src, args.modes or tuple(MODES)):
+        print(line, flush=True)
     return 0
 
 
@@ -87,7 +88,7 @@ def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
 def ready_to_record() -> None:
     """What a record names can be told, now and not after an hour."""
     deps.install()
-    store.checkout()
+    provenance.checkout()
 
 
 def guests_own(args: argparse.Namespace, board: Board) -> Path:
@@ -136,7 +137,7 @@ def what_there_is(_: argparse.Namespace) -> int:
             ("SUITE= of test-debian", {suite: f"whose fio is {version}" for version, suite in sources.FIO_SUITES.items()}),
             ("BOOTS= of test-debug", {boot.name: f"kernel {boot.variant}" for boot in suite.DEBUG_BOOTS.values()}),
             ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in products.VARIANTS.items()}),
-            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in regress.shown()})):
+            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in history.shown()})):
         print(f"{title}\n" + "".join(f"  {name:<30}{text}\n" for name, text in names.items()))
     return 0
 
@@ -158,24 +159,13 @@ def fuzz(args: argparse.Namespace) -> int:
         return guest.boot(spec, sys.stdout.buffer, Path(scratch)).status
 
 
-# plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
-def show(result: dict[str, Any], run: Path) -> str:
-    """All that a run.json is shown as; its table."""
-    from .show import dashboard, plot, report, table
-
-    text = table.render(result)
-    (run / "table.txt").write_text(text)
-    plot.draw(result, run)
-    plot.history(regress.shown(), run)
-    dashboard.write(run, bigger=dashboard.of_bench(result))
-    report.write(run)
-    return text
-
-
-def compare(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
+# What shows and what compares imports numpy, scipy and matplotlib, which deps may only just have installed: not before then.
+def measured(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
     """Measure, record, print and draw; do the claims hold?"""
-    run, result = bench.run(plan, bzimage)
-    print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
+    from .show import directory
+
+    run, result = bench.measure(plan, bzimage)
+    print(f"\n{directory.of_bench(result, run)}\nrecords, figures and report.html: {run}")
     return all(claim.holds for claim in claims.claims(result)), result
 
 
@@ -205,7 +195,7 @@ def bench_run(args: argparse.Namespace) -> int:
     if not base and any(column.unpatched for column in chosen):
         raise fault.Fault("the unpatched column needs an unpatched kernel: "
                           "`make kernel VARIANT=unpatched`, or name one with BASE=")
-    plans = [columns.plan(plan, column) for column in chosen]
+    plans = [bench.on(column, plan) for column in chosen]
     for column in chosen:
         for mode, why in columns.unavailable(column, plan.modes).items():
             print(f"bench: {column.name}: {mode} is unavailable: {why}")
@@ -217,8 +207,6 @@ def bench_run(args: argparse.Namespace) -> int:
 
 def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     """Installs and builds nothing; draws only if what that needs is there."""
-    from .measure import host
-
     if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
     if not args.jobs and args.bench != "short":
@@ -227,7 +215,9 @@ def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
         plan = dataclasses.replace(plan, runtime_ms=5000)
     run, result = host.measure(plan, args.dev, args.destructive)
     try:
-        print(f"\n{show(result, run)}")
+        from .show import directory
+
+        print(f"\n{directory.of_bench(result, run)}")
     except ImportError as error:
         print(f"host: nothing drawn, as {error.name} is not installed: `make plot RUN={run}` where it is")
     print(f"records: {run}")
@@ -238,10 +228,12 @@ def compare_columns(plans: list[bench.Plan], bzimage: Path, base: Path | None) -
     """A run for each column, then all of them side by side."""
     good, records = True, []
     for plan in plans:
-        holds, result = compare(plan, base if plan.column.unpatched and base else bzimage)
+        holds, result = measured(plan, base if plan.column.unpatched and base else bzimage)
         good, records = good and holds, [*records, result]
     if len(records) > 1:
-        print("\n" + columns.side_by_side(records, tuple(dict.fromkeys(mode for plan in plans for mode in plan.modes))))
+        from .show import table
+
+        print("\n" + table.side_by_side(records, tuple(dict.fromkeys(mode for plan in plans for mode in plan.modes))))
     return good
 
 
@@ -263,14 +255,19 @@ def cost_run(args: argparse.Namespace) -> int:
     ready_to_record()
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)
-    cost.run(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
+    from .show import directory
+
+    run, result = cost.measure(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
+    print(f"\n{directory.of_cost(result, run)}\nrecord, figures and report.html: {run.relative_to(ROOT)}")
     return 0
 
 
 def test(args: argparse.Namespace) -> int:
     ready_to_record()
+    from .show import directory
+
     with runs.alone("test"):
-        tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
+        tally = suite.quick(args.kernel_src, args.fio_src, directory.of_gate, lambda bzimage: measured(bench.SHORT, bzimage)[0])
     print(tally)
     return 1 if tally.failed else 0
 
@@ -278,7 +275,7 @@ def test(args: argparse.Namespace) -> int:
 def test_engine(args: argparse.Namespace) -> int:
     deps.install()
     with runs.alone("test"):
-        tally = suite.run_engine(args.kernel_src, args.fio_src)
+        tally = suite.engine(args.kernel_src, args.fio_src)
     print(tally)
     return 1 if tally.failed else 0
 
@@ -289,76 +286,88 @@ def check_abi(args: argparse.Namespace) -> int:
 
 
 def test_debian(args: argparse.Namespace) -> int:
-    return 1 if debian.run(args.suite, chosen_kernel(args), args.steps or ()) else 0
+    return 1 if debian.test(args.suite, chosen_kernel(args), args.steps or ()) else 0
 
 
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
     with runs.alone("test"):
-        tally = suite.run_debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
+        tally = suite.debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
     print(tally)
     return 1 if tally.failed else 0
 
 
 def redraw(args: argparse.Namespace) -> int:
-    path = store.find(args.run, store.OF_BENCH, store.OF_COST)
-    result = store.load(path, store.OF_BENCH, store.OF_COST)
+    path = store.find(args.run, schema.OF_BENCH, schema.OF_COST)
+    result = store.load(path, schema.OF_BENCH, schema.OF_COST)
     deps.install()
-    if "speed" in result:
-        show(result, path.parent)
-    else:
-        cost.finish(result, path.parent)
+    from .show import directory
+
+    show = directory.of_bench if "speed" in result else directory.of_cost
+    show(result, path.parent)
     return 0
 
 
 def regress_run(args: argparse.Namespace) -> int:
     """What ends without a verdict says why where the verdict would be."""
-    regress.forget()
+    from .show import regress as verdict
+
+    verdict.forget()
     try:
-        return gate(args)
+        return judged(args)
     except fault.Fault as why:
-        regress.no_verdict(str(why))
+        verdict.no_verdict(str(why))
         raise
 
 
-def gate(args: argparse.Namespace) -> int:
+def judged(args: argparse.Namespace) -> int:
     """What it is compared with is known, and comparable, before anything is built."""
     with_functions(args)
-    regress.commit()
-    base = regress.find(args.base)
+    gate.commit()
+    base = history.find(args.base)
     ready_to_record()
-    made = (store.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
+    made = (provenance.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
             products.made_from(sources.kernel(args.kernel_src), "series"))
     if why := regress.unlike(base, made):
         raise fault.Fault(why)
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)
-    return regress.run(base, args.modes or tuple(MODES), bzimage)
+    from .show import directory
+
+    with runs.alone("regress"):
+        new, found = regress.against(base, args.modes or tuple(MODES), bzimage)
+        print(f"\n{directory.of_gate(base, new, found)}report: {gate.PLACE.relative_to(ROOT)}")
+    return 1 if found else 0
 
 
 def baseline(args: argparse.Namespace) -> int:
     with_functions(args)
-    regress.recordable(Path(args.kernel) if args.kernel else None)
+    gate.recordable(Path(args.kernel) if args.kernel else None)
     ready_to_record()
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)
-    print(f"commit {regress.baseline(bzimage)}")
+    with runs.alone("regress"):
+        new = gate.take(MODES, bzimage)
+    HISTORY.mkdir(parents=True, exist_ok=True)
+    path = HISTORY / f"{new['commit'][:12]}.json"
+    store.write(path, new)
+    print(f"commit {path}")
     return 0
 
 
 def compare_records(args: argparse.Namespace) -> int:
-    from .judge import compare as records
+    from .judge import compare
 
-    text, worst = records.render(*(store.load(store.find(name)) for name in (args.a, args.b)))
+    text, worst = compare.text(*(store.load(store.find(name)) for name in (args.a, args.b)))
     print(text, end="")
-    return 0 if worst <= records.REPEATS else 1
+    return 0 if worst <= compare.REPEATS else 1
 
 
 def projection(args: argparse.Namespace) -> int:
     from .show import projection
 
-    result = store.load(store.find(args.run, store.OF_COST), store.OF_COST)
-    print(projection.render(result, projection.Price(args.ghz, args.cpi, args.invalidation)), end="")
+    result = store.load(store.find(args.run, schema.OF_COST), schema.OF_COST)
+    print(projection.text(result, projection.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 
@@ -432,8 +441,8 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--sweep", action="store_const", const="sweep", dest="bench", help="--bench sweep")
     measure.add_argument("--jobs", type=typed.some_of("jobs", bench.JOBS | bench.SWEEPS), default="", metavar="'JOB ...'",
                          help="of jobs/ (default: all that are timed)")
-    measure.add_argument("--registrations", type=typed.some_of("registrations", fio.REGISTRATIONS), default="", metavar="'NAME ...'",
-                         help=f"of {' '.join(fio.REGISTRATIONS)}")
+    measure.add_argument("--registrations", type=typed.some_of("registrations", schema.REGISTRATIONS), default="", metavar="'NAME ...'",
+                         help=f"of {' '.join(schema.REGISTRATIONS)}")
     measure.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
 
     measure.add_argument("--target", type=typed.one_of("target", ("guest", "host")), default="guest", metavar="guest|host",

@@ -87,7 +87,7 @@ def enter(root: Path, command: str) -> list[str]:
             f"{mounts} && exec chroot {place} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c {shlex.quote(inside)}"]
 
 
-def run(suite: str, kernel: Path, only: tuple[str, ...]) -> int:
+def test(suite: str, kernel: Path, only: tuple[str, ...]) -> int:
     """The number of steps that failed; what they said is in build/debian/SUITE."""
     deps.install(("debootstrap",))
     sources.room()

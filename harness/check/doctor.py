@@ -15,7 +15,7 @@ from ..build import cache, deps, sources
 from ..fault import Fault
 from ..machine import guest
 from ..paths import BUILD, CACHE, RESULTS, ROOT
-from ..record import store
+from ..record import provenance
 
 GUEST_MEMORY = 4 << 30  # of bench and test
 COST_MEMORY = 13 << 30  # of the cases of cost in 2 MiB pages
@@ -105,7 +105,7 @@ def busy() -> Found:
 
 def checkout() -> Found:
     try:
-        commit = store.checkout()["git_commit"] if shutil.which("git") else None
+        commit = provenance.checkout()["git_commit"] if shutil.which("git") else None
     except Fault as fault:
         return Found("checkout", False, f"{fault}")
     return Found("checkout", True if commit else None, f"commit {commit[:12]}" if commit else

@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from .. import progress
 from ..build import products, sources
 from ..fault import Fault, LostGuest
+from ..judge import regress
 from ..machine import guest
 from ..machine.modes import IOMMUS, MODES, MORE_MODES, Mode
 from ..machine.splat import splats
-from ..measure import host
+from ..measure import gate, host
 from ..paths import BUILD, ROOT
-from ..record import runs, store
+from ..record import history, provenance, runs
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
@@ -337,14 +338,16 @@ def step(title: str, tally: Callable[[], Tally]) -> Tally:
     return got
 
 
-def cost_gate(kernel: Path) -> Tally:
-    """Instructions and operations per I/O against the newest record of results/history; a point for each cell."""
-    from ..judge import regress
+# Of the recorded commit, of this one, and what is worse: writes the report, and is its text.
+Show = Callable[[dict[str, Any], dict[str, Any], list[regress.Finding]], str]
 
+
+def cost_gate(kernel: Path, show: Show) -> Tally:
+    """Instructions and operations per I/O against the newest record of results/history; a point for each cell."""
     try:
-        regress.commit()
-        base = regress.find("")
-        why = regress.unlike(base, store.made_of_kernel(kernel)["made_from"])
+        gate.commit()
+        base = history.find("")
+        why = regress.unlike(base, provenance.made_of_kernel(kernel)["made_from"])
     except Fault as fault:
         why = str(fault)
     if why:
@@ -353,14 +356,14 @@ def cost_gate(kernel: Path) -> Tally:
     try:
         with runs.alone("regress"):
             new, found = regress.against(base, MODES, kernel)
-            progress.say(regress.publish(base, new, found))
+            progress.say(show(base, new, found))
     except Fault as fault:  # data that does not verify is one
         progress.say(f"{fault}")
         return Tally(failed=1)
     return Tally(len(new["cells"]) - len({finding.cell for finding in found}), len(found))
 
 
-def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]) -> Tally:
+def quick(kernel_source: str, fio_source: str, show_gate: Show, short_bench: Callable[[Path], bool]) -> Tally:
     """Every step runs even if an earlier one failed, but for what cannot: no kernel, no guest."""
     products.engine(fio_source)
     sources.liburings()
@@ -371,11 +374,11 @@ def run(kernel_source: str, fio_source: str, short_bench: Callable[[Path], bool]
     kernel = products.kernel(kernel_source)
     for boot in BOOTS:
         total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
-    total += step("cost gate", lambda: cost_gate(kernel))
+    total += step("cost gate", lambda: cost_gate(kernel, show_gate))
     return total + step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
 
 
-def run_engine(kernel_source: str, fio_source: str) -> Tally:
+def engine(kernel_source: str, fio_source: str) -> Tally:
     """The engine alone, and more of it: every option beside fio's own engine, and what dmabuf-check says of each machine."""
     products.engine(fio_source)
     sources.liburings()
@@ -406,7 +409,7 @@ def side_by_side(work: Iterable[Callable[[], T]]) -> list[T]:
     return [future.result() for _, future in todo]
 
 
-def run_debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:
+def debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:
     """What takes too long for every day."""
     products.engine(fio_source)
     boots = [DEBUG_BOOTS[name] for name in names]

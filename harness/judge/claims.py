@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from ..fault import Fault
+from ..record.rows import select
 
 OPERATIONS = ("map", "unmap", "flush")
 NOTHING = 0.01  # operations per I/O: what an unrelated timer may add over a run
@@ -21,10 +22,6 @@ PAGE = 4096
 class Claim:
     text: str
     holds: bool
-
-
-def cells(rows: Iterable[dict[str, Any]], **where: str) -> list[dict[str, Any]]:
-    return [row for row in rows if all(row[key] == value for key, value in where.items())]
 
 
 def counted(rows: Iterable[dict[str, Any]]) -> dict[str, list[float]]:
@@ -46,13 +43,13 @@ def uncounted(names: Iterable[str]) -> str:
 
 
 def no_operations(record: dict[str, Any]) -> Claim:
-    found = counted(cells(record["operations"], registration="dmabuf"))
+    found = counted(select(record["operations"], registration="dmabuf"))
     worst = max(map(max, found.values()))
     return Claim(f"dmabuf: no IOMMU {words(found, 'or')} per I/O in any mode (most: {worst:.4f}{uncounted(found)})", worst < NOTHING)
 
 
 def strict_operations(record: dict[str, Any], registration: str) -> Claim:
-    found = counted(cells(record["operations"], registration=registration, mode="strict"))
+    found = counted(select(record["operations"], registration=registration, mode="strict"))
     least = min(map(min, found.values()))
     return Claim(f"{registration}: at least one IOMMU {words(found, 'and')} per I/O in strict (least: {least:.3f}{uncounted(found)})",
                  least > 1 - NOTHING)
@@ -60,10 +57,10 @@ def strict_operations(record: dict[str, Any], registration: str) -> Claim:
 
 def equal_cost(record: dict[str, Any], job: str) -> Claim:
     costs = {mode: median(row["instructions_per_io"]
-                          for row in cells(record["cost"], registration="dmabuf", mode=mode, job=job))
+                          for row in select(record["cost"], registration="dmabuf", mode=mode, job=job))
              for mode in record["plan"]["modes"]}
     spread = max(costs.values()) / min(costs.values()) - 1
-    block = max(row["command_per_io"] * row["bytes_per_command"] for row in cells(record["operations"], job=job))
+    block = max(row["command_per_io"] * row["bytes_per_command"] for row in select(record["operations"], job=job))
     band = COST_BAND if round(block) <= PAGE else LARGE_COST_BAND
     return Claim(f"dmabuf: {job} costs the same in every mode within {band:.0%} (spread: {spread:.2%})", spread <= band)
 

@@ -8,8 +8,8 @@ from typing import Any
 from scipy.stats import mannwhitneyu
 
 from ..fault import Fault
-from ..measure.fio import AGAIN
 from ..record import mechanisms
+from ..record.schema import AGAIN
 from . import stats
 
 REPEATS = 0.002  # of instructions: what two runs of one build may differ by
@@ -33,7 +33,7 @@ def instructions(result: Row) -> Cells:
     return found
 
 
-def cells(result: Row) -> dict[str, float]:
+def medians(result: Row) -> dict[str, float]:
     """Median instructions per I/O."""
     return {name: median(values) for name, values in instructions(result).items()}
 
@@ -88,26 +88,26 @@ def section(metric: str, before: Cells, after: Cells) -> list[str]:
     return text
 
 
-def render(first: Row, second: Row) -> tuple[str, float]:
+def text(first: Row, second: Row) -> tuple[str, float]:
     """The text, and the largest difference of instructions."""
-    before, after = cells(first), cells(second)
+    before, after = medians(first), medians(second)
     speeds = [iops(each) for each in (first, second)]
     common = [name for name in before if name in after]
     if not common and not speeds[0].keys() & speeds[1].keys():
         raise Fault("the two records have no cell in common")
     same = kernel(first) == kernel(second)
-    text = [f"{first['circumstances']['date']} -> {second['circumstances']['date']}, "
+    lines = [f"{first['circumstances']['date']} -> {second['circumstances']['date']}, "
             + ("one build of the kernel" if same else "DIFFERENT kernels: what differs may be theirs"),
             *section(INSTRUCTIONS, instructions(first), instructions(second))]
     were, are = counts(first), counts(second)
     for title in were:
-        text += section(title, were[title], are.get(title, {}))
-    text += section(IOPS, *speeds)
+        lines += section(title, were[title], are.get(title, {}))
+    lines += section(IOPS, *speeds)
     changes = {name: after[name] / before[name] - 1 for name in common}
     if common:
         worst = max(common, key=lambda name: abs(changes[name]))
-        text.append(f"largest difference of the instructions of {len(common)} cells: {abs(changes[worst]):.3%} ({worst}); "
+        lines.append(f"largest difference of the instructions of {len(common)} cells: {abs(changes[worst]):.3%} ({worst}); "
                     f"{sum(abs(change) > REPEATS for change in changes.values())} beyond {REPEATS:.1%}")
     if only := sorted((before.keys() ^ after.keys()) | (speeds[0].keys() ^ speeds[1].keys())):
-        text.append(f"  in one of them only: {', '.join(only)}")
-    return "\n".join(text) + "\n", max(map(abs, changes.values()), default=0.0)
+        lines.append(f"  in one of them only: {', '.join(only)}")
+    return "\n".join(lines) + "\n", max(map(abs, changes.values()), default=0.0)

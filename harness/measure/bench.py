@@ -15,8 +15,9 @@ from ..build import products
 from ..fault import Fault
 from ..machine import guest
 from ..machine.modes import IOMMUS, MODES, Mode
-from ..record import runs, store
-from . import fio
+from ..record import provenance, runs, schema, store
+from ..record.schema import AGAIN, REGISTRATIONS
+from . import columns, fio
 from .columns import DEFAULT, Column
 
 EVENTS = ("map", "unmap", "flush", "command")
@@ -61,7 +62,7 @@ SWEEPS = {job.name: job for job in (
 @dataclass(frozen=True)
 class Plan:
     jobs: tuple[str, ...] = tuple(JOBS)
-    registrations: tuple[str, ...] = fio.REGISTRATIONS
+    registrations: tuple[str, ...] = REGISTRATIONS
     modes: tuple[str, ...] = tuple(MODES)
     rounds: int = 6  # wall-clock boots of each mode, a pair each: six reach 95 %, five do not (harness/judge/stats.py)
     passes: int = 2  # of the wall clock in a boot: forth and back
@@ -98,12 +99,23 @@ class Plan:
 
     def with_again(self) -> "Plan":
         """What the wall clock measures: `user` twice."""
-        again = (fio.AGAIN,) if "user" in self.registrations else ()
+        again = (AGAIN,) if "user" in self.registrations else ()
         return dataclasses.replace(self, registrations=self.registrations + again)
 
 
 SWEEP = Plan(jobs=tuple(SWEEPS), runtime_ms=400, cost_rounds=0)
 SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=1, runtime_ms=400, cost_rounds=3)
+
+
+def on(column: Column, wanted: Plan) -> Plan:
+    """What of a plan a column can have."""
+    lacks = columns.unavailable(column, wanted.modes)
+    modes = tuple(mode for mode in wanted.modes if mode not in lacks)
+    names = columns.registrations(column, wanted.registrations)
+    if not (modes and names):
+        raise Fault(f"column {column.name}: nothing to measure, " + (f"{'; '.join(lacks.values())}" if not modes else
+                    "an unpatched kernel registers no dma-bufs") + ": name others with MODES= or REGISTRATIONS=")
+    return dataclasses.replace(wanted, column=column, modes=modes, registrations=names)
 
 
 @dataclass(frozen=True)
@@ -246,16 +258,16 @@ def key(plan: Plan, made_of: dict[str, Any], measured_by: dict[str, Any]) -> str
     return products.digest(json.dumps([made_of, measured_by, dataclasses.asdict(plan)]))[:8]
 
 
-def run(plan: Plan, kernel: Path) -> tuple[Path, dict[str, Any]]:
+def measure(plan: Plan, kernel: Path) -> tuple[Path, dict[str, Any]]:
     """A finished run; one that was interrupted is gone on with."""
-    stem = key(plan, store.made_of(kernel), store.measured_by())
+    stem = key(plan, provenance.made_of(kernel), provenance.measured_by())
     with runs.unfinished(stem, again=True) as place:
-        measure(plan, kernel, place)
+        boot_all(plan, kernel, place)
         result = collect(place, plan, kernel)
-        return runs.finish(place, stem, store.OF_BENCH, result), result
+        return runs.finish(place, stem, schema.OF_BENCH, result), result
 
 
-def measure(plan: Plan, kernel: Path, run: Path) -> None:
+def boot_all(plan: Plan, kernel: Path, run: Path) -> None:
     """Boot whatever this run still lacks."""
     todo = [boot for boot in boots(plan) if not (run / "boots" / boot.name / "boot.json").exists()]
     left, start, expected = sum(boot.seconds for boot in todo), time.monotonic(), 0.0
@@ -325,7 +337,7 @@ def collect(run: Path, plan: Plan, kernel: Path) -> dict[str, Any]:
         for registration in plan.registrations:
             if (mode, registration) not in verified:
                 raise Fault(f"{mode} {registration} was measured without verified data: remove {run} and run again")
-    return {"schema": store.SCHEMA, "id": "", "accel": sorted({boot["accel"] for boot in done}),
-            "plan": dataclasses.asdict(plan), "made_of": store.made_of(kernel), "circumstances": store.circumstances(),
+    return {"schema": schema.SCHEMA, "id": "", "accel": sorted({boot["accel"] for boot in done}),
+            "plan": dataclasses.asdict(plan), "made_of": provenance.made_of(kernel), "circumstances": provenance.circumstances(),
             "boots": done, "speed": speed_rows(run, plan), "cost": cost_rows(run, plan),
             "operations": operation_rows(run, plan)}

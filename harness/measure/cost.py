@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from .. import progress
@@ -16,9 +15,9 @@ from ..build import products, sources
 from ..fault import Fault
 from ..machine import guest
 from ..machine.modes import MODES
-from ..paths import BUILD, ROOT
-from ..record import mechanisms, runs, store
-from . import attribution
+from ..paths import BUILD
+from ..record import provenance, runs, schema
+from . import attribution, calls
 
 HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
@@ -69,7 +68,7 @@ BASE_CASE = Case("read-4k", "--bs 4k", 20000, ("user",), 2)  # what an unpatched
 Row = dict[str, Any]
 
 
-def cells(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
+def planned(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
     """Rounds outermost, so that the two of a cell are apart."""
     for number in range(2):
         for name in cases:
@@ -112,7 +111,7 @@ def row(mode: str, case: Case, registration: str, number: int, result: Row, wind
     where = f"cost: {mode} {case.name} {registration}"
     if abs(executed / clock - 1) > EXACT:
         raise Fault(f"{where}: the profile adds up to {executed:,} instructions, the guest's clock to {clock:,.0f}")
-    counts = mechanisms.count(window, ios, result["eagain"])
+    counts = calls.count(window, ios, result["eagain"])
     commands = result["commands"] / ios
     # Readahead may begin a command before the window that ends in it, or the other way round.
     if counts["command"] is not None and abs(counts["command"] - commands) * ios > max(EXACT * result["commands"], EDGE):
@@ -139,13 +138,13 @@ def block_bytes(case: Case) -> int:
     return size_bytes(option(case, "--bs", "4k"))
 
 
-def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> Path:
-    made_of = {"kernel": store.made_of_kernel(kernel), "base": store.made_of_kernel(base) if base else None,
+def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> tuple[Path, Row]:
+    made_of = {"kernel": provenance.made_of_kernel(kernel), "base": provenance.made_of_kernel(base) if base else None,
                "iocost_sha256": sources.sha256(BUILD / "iocost"), "profile_sha256": sources.sha256(BUILD / "profile.so")}
     stem = f"cost-{products.digest(json.dumps([made_of, modes, cases]))[:8]}"
     rows: list[Row] = []
     base_rows: list[Row] = []
-    todo = list(cells(cases))
+    todo = list(planned(cases))
     with runs.unfinished(stem) as place:
         for mode in modes:
             start = time.monotonic()
@@ -154,172 +153,7 @@ def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: 
             if base:
                 base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], place / "boots" / f"{mode}-base")
             progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")
-        return runs.finish(place, stem, store.OF_COST, {
-            "schema": store.OF_COST.schema, "id": "", "made_of": made_of, "circumstances": store.circumstances(), "modes": modes,
-            "cases": {name: dataclasses.asdict(CASES[name]) for name in cases}, "rows": rows, "base_rows": base_rows})
-
-
-def average(rows: list[Row], value: str, **where: str) -> float | None:
-    """Of the rounds of one cell; None if it was not measured."""
-    found = [each[value] for each in rows if all(each[key] == wanted for key, wanted in where.items())]
-    return mean(found) if found else None
-
-
-@dataclass(frozen=True)
-class Goal:
-    text: str
-    low: float
-    high: float
-    value: float | None  # None: not measured
-
-    def __str__(self) -> str:
-        bound = f"{self.low:g}..{self.high:g}" if self.low else f"<= {self.high:g}"
-        if self.value is None:
-            return f"  {self.text:<62} {'-':>7}  {bound:<12} not measured"
-        met = "met" if self.low <= self.value <= self.high else "NOT MET"
-        return f"  {self.text:<62} {self.value:7.3f}  {bound:<12} {met}"
-
-
-def goals(result: Row) -> list[Goal]:
-    def cost(mode: str, case: str, registration: str, value: str = "instructions_per_io") -> float | None:
-        return average(result["rows"], value, mode=mode, case=case, registration=registration)
-
-    def ratio(over: float | None, under: float | None) -> float | None:
-        return None if over is None or under is None else over / under
-
-    def worst(values: list[float | None]) -> float | None:
-        return None if None in values or not values else max(value for value in values if value is not None)
-
-    def fixed(rows: list[Row], mode: str) -> float | None:
-        """An ordinary fixed read, at its least: after the cases that write atime_needs_update() has 7 instructions more."""
-        return min((row["instructions_per_io"] for row in rows if row["mode"] == mode and row["case"] == "read-4k"
-                    and row["registration"] == "user"), default=None)
-
-    modes = result["modes"]
-    found = [Goal(f"4 KiB {verb}, dma-buf: STRICT / PASSTHROUGH", 0.995, 1.005,
-                  ratio(cost("strict", f"{verb}-4k", "dmabuf"), cost("passthrough", f"{verb}-4k", "dmabuf")))
-             for verb in ("read", "write")]
-    for case, passthrough, strict in (("read-4k", 0.83, 0.54), ("write-4k", 0.83, 0.54), ("read-64k", 0.54, 0.41),
-                                      ("passthru-read-4k", 0.85, 0.55)):
-        found += [Goal(f"{case}, dma-buf / user: {mode.upper()}", 0, bound,
-                       ratio(cost(mode, case, "dmabuf"), cost(mode, case, "user")))
-                  for mode, bound in (("passthrough", passthrough), ("strict", strict))]
-    found.append(Goal("4 KiB read, dma-buf, passthrough command / block path: the worst mode", 0, 1,
-                      worst([ratio(cost(mode, "passthru-read-4k", "dmabuf"), cost(mode, "read-4k", "dmabuf")) for mode in modes])))
-    found.append(Goal("1 MiB read, dma-buf / user: the worst mode", 0, 0.10,
-                      worst([ratio(cost(mode, "read-1m", "dmabuf"), cost(mode, "read-1m", "user")) for mode in modes])))
-    found += [Goal(f"dma-buf read, 1 MiB / 4 KiB, {pages} pages: the worst mode", 0, 1.15,
-                   worst([ratio(cost(mode, f"read-1m{suffix}", "dmabuf"), cost(mode, f"read-4k{suffix}", "dmabuf"))
-                          for mode in modes])) for pages, suffix in (("4 KiB", ""), ("2 MiB", "-huge"))]
-    found.append(Goal("1 MiB read in STRICT, dma-buf: NVMe commands per I/O", 0, 1,
-                      cost("strict", "read-1m", "dmabuf", "commands_per_io")))
-    found += [Goal(f"4 KiB at the last offset / at 0 of {BUFFER.upper()}iB: {mode.upper()}", 0.995, 1.005,
-                   ratio(cost(mode, "read-4k-last", "dmabuf"), cost(mode, "read-4k-first", "dmabuf"))) for mode in modes]
-    found.append(Goal("plain READ_FIXED, this kernel / unpatched base: the worst mode", 0, 1.002,
-                      worst([ratio(fixed(result["rows"], mode), fixed(result["base_rows"], mode)) for mode in modes])))
-    return found
-
-
-def noise(rows: list[Row]) -> float | None:
-    """The largest relative difference between the two rounds of a cell."""
-    pairs: dict[tuple[str, str, str], list[float]] = {}
-    for each in rows:
-        pairs.setdefault((each["mode"], each["case"], each["registration"]), []).append(each["instructions_per_io"])
-    spreads = [max(values) / min(values) - 1 for values in pairs.values() if len(values) > 1]
-    return max(spreads) if spreads else None
-
-
-def table(result: Row) -> list[str]:
-    text = [f"  {'':<14}{'none':>11}{'user':>11}{'dmabuf':>11}{'dmabuf/user':>13}{'commands/IO':>13}{'register':>12}"]
-    for case in result["cases"]:
-        text.append(f" {case}: iocost {result['cases'][case]['arguments']}")
-        for mode in result["modes"]:
-            def of(registration: str, value: str = "instructions_per_io") -> float | None:
-                return average(result["rows"], value, mode=mode, case=case, registration=registration)
-
-            costs = {name: of(name) for name in ("none", "user", "dmabuf")}
-            pair = f"{costs['dmabuf'] / costs['user']:.3f}" if costs["dmabuf"] and costs["user"] else "-"
-            text.append(f"  {mode:<14}" + "".join("-".rjust(11) if cost is None else f"{cost:11,.1f}" for cost in costs.values())
-                        + f"{pair:>13}{of('dmabuf', 'commands_per_io'):13.3f}"
-                        + f"{(of('dmabuf', 'register_ns') or 0) / 1e6:9.2f} ms")
-    return text
-
-
-def split(result: Row, cases: tuple[str, ...] = ("read-4k", "read-1m")) -> list[str]:
-    """Who executes the instructions, and how often an I/O does what is dear."""
-    rows = [each for each in result["rows"] if each["case"] in cases and each["round"] == 1]
-    names = [name for name in mechanisms.TITLES if any(each["mechanisms"][name] != 0 for each in rows)]
-    never = [title for name, title in mechanisms.TITLES.items() if name not in names]
-    text = [f"  {'':<21}{'user':>7}{'kernel':>8}{'irq':>7}" + "".join(f"{name.replace('_interrupt', ''):>9}" for name in names)]
-    for case in cases:
-        text += [f" {case}"] if any(each["case"] == case for each in rows) else []
-        for each in (each for each in rows if each["case"] == case):
-            shares = "".join(f"{each['contexts'][name]:{width},.0f}" for name, width in
-                             (("user", 7), ("kernel", 8), ("interrupt", 7)))
-            counts = ("-" if each["mechanisms"][name] is None else f"{each['mechanisms'][name]:.3f}" for name in names)
-            text.append(f"  {each['mode']:<13}{each['registration']:<8}{shares}" + "".join(f"{count:>9}" for count in counts))
-    return text + ([f"  never: {', '.join(never)}"] if never else [])
-
-
-def by_function(result: Row, case: str = "read-4k", top: int = 20) -> list[str]:
-    text: list[str] = []
-    for mode in result["modes"]:
-        rows = [each for each in result["rows"] if each["mode"] == mode and each["case"] == case
-                and each["registration"] == "dmabuf" and each["round"] == 1]
-        for each in rows:
-            names = list(each["functions"].items())[:top]
-            text += [f" {case}, dmabuf, {mode}: {each['instructions_per_io']:,.1f}, of which",
-                     *(f"  {count:8.1f}  {name:<36} {attribution.subsystem(name)}" for name, count in names)]
-    return text
-
-
-def movers(result: Row) -> list[str]:
-    """Functions of an ordinary fixed read that this kernel changed, against the base."""
-    text: list[str] = []
-    for before in result["base_rows"]:
-        after = next((each for each in result["rows"] if each["mode"] == before["mode"] and each["case"] == before["case"]
-                      and each["registration"] == "user"), None)
-        if after and before["round"] == 1:  # CASES= may leave it out
-            changes = attribution.moved(before["functions"], after["functions"])
-            text += [f" {before['mode']}: {before['instructions_per_io']:,.1f} -> {after['instructions_per_io']:,.1f}",
-                     *(f"  {change:+8.1f}  {name}" for name, change in changes[:12])]
-    return text
-
-
-def render(result: Row) -> str:
-    made, place, spread = result["made_of"], result["circumstances"], noise(result["rows"])
-    text = [f"Run {result['id']}: Linux {made['kernel']['release'].split()[0]}, {place['qemu'].split(' (')[0]}, TCG, 1 processor,",
-            "VT-d and NVMe emulated, null disk, 128 deep in batches of 32; every path verified before it was measured.",
-            "", "Instructions per I/O: all that the guest executes, counted one by one; time to register in guest time",
-            *table(result)]
-    if spread is not None:
-        text.append(f"  the two rounds of a cell differ by {spread:.3%} at most")
-    text += ["", "User, kernel and interrupt (entry to irqentry_exit, softirqs with it); calls per I/O", *split(result)]
-    missing = sum(1 for goal in goals(result) if goal.value is None)
-    text += ["", "Goals", *(str(goal) for goal in goals(result))]
-    if missing:
-        text.append(f"  {missing} not measured: all MODES and CASES, and BASE= (`make kernel VARIANT=unpatched`) are needed")
-    text += ["", "Where the instructions are", *by_function(result)]
-    if result["base_rows"]:
-        text += ["", "An ordinary fixed read, unpatched base -> this kernel", *movers(result)]
-    return "\n".join(text) + "\n"
-
-
-def run(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: Path | None) -> None:
-    directory = measure(modes, cases, kernel, base)
-    result = store.load(directory / "cost.json", store.OF_COST)
-    finish(result, directory)
-    print(f"\n{render(result)}\nrecord, figures and report.html: {directory.relative_to(ROOT)}")
-
-
-def finish(result: Row, directory: Path) -> None:
-    """All that a record is shown as."""
-    from ..judge import regress
-    from ..show import dashboard, plot, report
-
-    (directory / "cost.txt").write_text(render(result))
-    plot.subsystems(result, directory)
-    plot.curves(result, directory)
-    plot.history(regress.shown(), directory)
-    dashboard.write(directory, smaller=dashboard.of_cost(result))
-    report.write(directory)
+        result = {
+            "schema": schema.OF_COST.schema, "id": "", "made_of": made_of, "circumstances": provenance.circumstances(), "modes": modes,
+            "cases": {name: dataclasses.asdict(CASES[name]) for name in cases}, "rows": rows, "base_rows": base_rows}
+        return runs.finish(place, stem, schema.OF_COST, result), result

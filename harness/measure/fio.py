@@ -7,8 +7,6 @@ from typing import Any
 
 from ..fault import Fault
 
-REGISTRATIONS = ("none", "user", "dmabuf")
-AGAIN = "user-again"  # `user` once more, as if it were another: what differs is noise
 # Where the guest has them; a host says otherwise.
 ENGINE = "external:${PLUGIN:-/usr/lib/dmabuf.so}"
 JOBS = "${JOBS:-/jobs}"

@@ -138,20 +138,21 @@ def ordinary(base: Path, ours: Path, mode: str) -> Iterator[str]:
         yield f"{name:<12}{mode:<13}{old:10,.1f}{new:10,.1f}{new - old:+9.1f}{new / old - 1:+9.2%}{band:9.2%}"
 
 
-def run(named: str, fio: str, modes: tuple[str, ...]) -> None:
+def report(named: str, fio: str, modes: tuple[str, ...]) -> Iterator[str]:
+    """Lines, each once it is known."""
     if subprocess.run(["objdump", "--version"], capture_output=True).returncode:
         raise Fault("there is no objdump: run `make deps`")
     source = sources.kernel(named)
     with products.lock("kernel"):
         made = {kind.name: compile_some(source, kind) for kind in (BASE, WITHOUT, WITH)}
-    print("\nCode with CONFIG_DMA_BUF_IO=n, against the unpatched base:")
-    print("\n".join(compare(made["base"], made["without"])))
-    print(f"\n{'bytes of a structure':<24}" + "".join(f"{name:>10}" for name in made))
+    yield "\nCode with CONFIG_DMA_BUF_IO=n, against the unpatched base:"
+    yield from compare(made["base"], made["without"])
+    yield f"\n{'bytes of a structure':<24}" + "".join(f"{name:>10}" for name in made)
     found = {name: sizes(directory) for name, directory in made.items()}
     for structure in STRUCTURES:
-        print(f"{structure:<24}" + "".join(f"{found[name].get(structure, 0):>10}" for name in made))
+        yield f"{structure:<24}" + "".join(f"{found[name].get(structure, 0):>10}" for name in made)
     products.engine(fio)
     base, ours = products.kernel(named, "unpatched"), products.kernel(named)
-    print(f"\n{'4 KiB reads':<12}{'':<13}{'base':>10}{'this':>10}{'more':>9}{'':>9}{'band':>9}   (instructions per I/O)")
+    yield f"\n{'4 KiB reads':<12}{'':<13}{'base':>10}{'this':>10}{'more':>9}{'':>9}{'band':>9}   (instructions per I/O)"
     for mode in modes:
-        print("\n".join(ordinary(base, ours, mode)), flush=True)
+        yield from ordinary(base, ours, mode)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import locks, progress
 from ..paths import BUILD, RESULTS
-from . import store
+from . import schema, store
 
 UNFINISHED = BUILD / "unfinished"
 
@@ -53,7 +53,7 @@ def unfinished(key: str, again: bool = False) -> Iterator[Path]:
             place.rmdir()
 
 
-def finish(place: Path, stem: str, kind: store.Kind, result: dict[str, Any]) -> Path:
+def finish(place: Path, stem: str, kind: schema.Kind, result: dict[str, Any]) -> Path:
     """results/DATE-STEM, or the next number of that name; the record says which it is."""
     for number in itertools.count(1):
         run = RESULTS / f"{datetime.date.today()}-{stem}{f'-{number}' if number > 1 else ''}"

@@ -6,8 +6,8 @@ from statistics import mean
 from typing import Any
 
 from ..judge import stats
-from ..judge.claims import cells
 from ..record import mechanisms, store
+from ..record.rows import select
 
 Row = dict[str, Any]
 BIGGER, SMALLER = "customBiggerIsBetter.json", "customSmallerIsBetter.json"
@@ -51,7 +51,7 @@ def of_bench(result: Row) -> list[Row]:
     for mode in plan["modes"]:
         for job in plan["jobs"]:
             for registration in plan["registrations"]:
-                values = stats.rounds(cells(result["speed"], mode=mode, job=job, registration=registration), "iops")
+                values = stats.rounds(select(result["speed"], mode=mode, job=job, registration=registration), "iops")
                 estimate = stats.median(values)
                 found.append(entry(f"{mode} {job} {registration}", "IOPS", estimate.value,
                                    f"{estimate.low:.0f}..{estimate.high:.0f}",

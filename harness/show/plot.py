@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
 from ..judge import stats  # noqa: E402
-from ..judge.claims import cells  # noqa: E402
 from ..measure import attribution, bench, cost  # noqa: E402
-from ..measure.fio import AGAIN  # noqa: E402
+from ..record.rows import select  # noqa: E402
+from ..record.schema import AGAIN  # noqa: E402
 
 # Okabe and Ito's palette; hatches for grey print.
 LOOK = {"none": ("#999999", ""), "user": ("#E69F00", "//"), "dmabuf": ("#0072B2", "..")}
@@ -43,7 +43,7 @@ def bars(axes: Axes, record: Row, job: str, rows: str, value: str) -> list[Row]:
     for at, registration in enumerate(plan["registrations"]):
         colour, hatch = LOOK[registration]
         for index, mode in enumerate(plan["modes"]):
-            values = stats.rounds(cells(record[rows], job=job, mode=mode, registration=registration), value)
+            values = stats.rounds(select(record[rows], job=job, mode=mode, registration=registration), value)
             estimate = stats.median(values)
             x = index + (at - (len(plan["registrations"]) - 1) / 2) * width
             axes.bar(x, estimate.value, width * 0.92, color=colour, hatch=hatch, edgecolor="white",
@@ -68,7 +68,7 @@ def stacks(axes: Axes, record: Row, job: str) -> list[Row]:
     looks = {"map": ("#56B4E9", ""), "unmap": ("#009E73", "//"), "flush": ("#D55E00", "..")}
     for at, registration in enumerate(plan["registrations"]):
         for index, mode in enumerate(plan["modes"]):
-            row = cells(record["operations"], job=job, mode=mode, registration=registration)[0]
+            row = select(record["operations"], job=job, mode=mode, registration=registration)[0]
             x, base = index + (at - (len(plan["registrations"]) - 1) / 2) * width, 0.0
             for name, (colour, hatch) in looks.items():
                 height = row[f"{name}_per_io"] or 0
@@ -149,7 +149,7 @@ def forest(record: Row, directory: Path) -> None:
     ratios: list[stats.Estimate] = []
     drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.7))
     for y, (mode, job) in enumerate(keys):
-        values = {name: stats.rounds(cells(record["speed"], mode=mode, job=job, registration=name), "iops")
+        values = {name: stats.rounds(select(record["speed"], mode=mode, job=job, registration=name), "iops")
                   for name in ("dmabuf", "user", AGAIN)}
         found = stats.verdict(values["dmabuf"], values["user"], values[AGAIN])
         axes.barh(y, found.band - 1 / found.band, 0.8, left=1 / found.band, color="#DDDDDD", label="A/A: user over user" if not y else None)
@@ -179,7 +179,7 @@ def percentiles(axes: Axes, record: Row, job: str) -> list[Row]:
     numbers, x = [], 0.0
     for mode in record["plan"]["modes"]:
         for registration in record["plan"]["registrations"]:
-            rows = cells(record["speed"], job=job, mode=mode, registration=registration)
+            rows = select(record["speed"], job=job, mode=mode, registration=registration)
             way = "read" if "read" in rows[0]["latency_ns"] else "write"
             heights = {name: float(stats.median([row["latency_ns"][way][name] for row in rows]).value) / 1000
                        for name in ("p50", "p99", "p999")}
@@ -251,7 +251,7 @@ def sweep(record: Row, directory: Path) -> None:
         found: dict[str, list[tuple[float, float, float, float]]] = {}
         for registration in plan["registrations"]:
             for job in kinds[at][1]:
-                estimate = stats.median(stats.rounds(cells(record["speed"], job=job, mode=mode, registration=registration), "iops"))
+                estimate = stats.median(stats.rounds(select(record["speed"], job=job, mode=mode, registration=registration), "iops"))
                 x = float(job.partition("-")[2].rstrip("k"))
                 found.setdefault(registration, []).append((x, estimate.value, estimate.low, estimate.high))
         return found
@@ -280,7 +280,7 @@ def curves(record: Row, directory: Path) -> None:
         found: dict[str, list[tuple[float, float, float, float]]] = {}
         for registration in ("user", "dmabuf"):
             for case, x in sorted(places.items(), key=lambda item: item[1]):
-                values = [row[value] * unit for row in cells(record["rows"], mode=mode, case=case, registration=registration)]
+                values = [row[value] * unit for row in select(record["rows"], mode=mode, case=case, registration=registration)]
                 if values:
                     found.setdefault(registration, []).append((x, sum(values) / len(values), min(values), max(values)))
         return found
@@ -351,7 +351,7 @@ def shown(record: Row, directory: Path) -> None:
         for registration, side in zip(titles, (-0.21, 0.21)):
             colour, hatch = LOOK[registration]
             for index, mode in enumerate(plan["modes"]):
-                value = stats.median([row["instructions_per_io"] for row in cells(record["cost"], job=job, mode=mode, registration=registration)]).value
+                value = stats.median([row["instructions_per_io"] for row in select(record["cost"], job=job, mode=mode, registration=registration)]).value
                 axes.bar(index + side, value, 0.4, color=colour, hatch=hatch, edgecolor="white", label=None if index else titles[registration])
                 axes.annotate(thousands(value), (index + side, value), ha="center", va="bottom", fontsize=7)
                 numbers.append({"job": job, "mode": mode, "registration": registration, "median": value})

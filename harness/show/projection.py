@@ -4,7 +4,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..measure.cost import average
+from ..record.rows import average
 
 # Published for such a feature, 4 KiB reads of one Optane drive, udmabuf, patched t/io_uring (Anuj Gupta, linux-nvme,
 # November 2025): IOPS with user memory; 5.01M with a registered dma-buf in each mode.  Clock and cores were not said.
@@ -86,7 +86,7 @@ def meeting(instructions: Counts, flushes: Counts, price: Price) -> list[str]:
             f"  570K  STRICT, beyond that {wait:,.0f} cycles ({wait / price.ghz / 1000:.2f} us) for each flush"]
 
 
-def render(result: dict[str, Any], price: Price) -> str:
+def text(result: dict[str, Any], price: Price) -> str:
     """What the prices give, what prices the published figures would need, and what no price can give."""
     instructions, flushes = measured(result, "user")
     whole = {"strict", "lazy", "passthrough"} <= instructions.keys() and flushes["strict"] > flushes["lazy"]
@@ -97,13 +97,13 @@ def render(result: dict[str, Any], price: Price) -> str:
     if price.invalidation is None:
         return (f"PROJECTION, not a measurement: not made, as run {result['id']} lacks {CASE} of user memory in some mode, "
                 "from which an invalidation is priced\n")
-    text = [f"PROJECTION, not a measurement: IOPS per core from the counts of {CASE} in run {result['id']}",
+    lines = [f"PROJECTION, not a measurement: IOPS per core from the counts of {CASE} in run {result['id']}",
             f"Assumed: {price.ghz:g} GHz, {price.cpi:g} cycles per instruction, {price.invalidation:,.0f} cycles per IOTLB "
             f"invalidation waited for ({source})",
             *table(result, price)]
     if whole:
-        text += ["", *meeting(instructions, flushes, price)]
-    return "\n".join([*text, "",
+        lines += ["", *meeting(instructions, flushes, price)]
+    return "\n".join([*lines, "",
                       "So no single price of an instruction gives both 5.01M and 1.93M. What is met without having been put in: the order",
                       "of the modes, and dma-bufs alike in all three.",
                       "What this cannot say: the published dma-buf figure is the same in all modes and equal to PASSTHROUGH with user",

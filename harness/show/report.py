@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paths import RESULTS
-from ..record import store
+from ..record import schema, store
 from . import projection
 
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ def figures(directories: list[Path]) -> tuple[str, list[str]]:
 
 
 def page(directories: list[Path]) -> str:
-    results = store.others(directory / kind.file for directory in directories for kind in store.KINDS
+    results = store.others(directory / kind.file for directory in directories for kind in schema.KINDS
                             if (directory / kind.file).exists())
     title = f"What registered dma-bufs win: {directories[0].name}"
     drawn, absent = figures(directories)
@@ -91,7 +91,7 @@ def page(directories: list[Path]) -> str:
         if place := next((each / name for each in directories if (each / name).exists()), None):
             body += section(f"{words} ({place.parent.name})", pre(place.read_text()))
     costs = [result for path, result in results.items() if path.name == "cost.json"]
-    body += drawn + "".join(section("A projection to hardware", pre(projection.render(each, projection.Price()))) for each in costs[:1])
+    body += drawn + "".join(section("A projection to hardware", pre(projection.text(each, projection.Price()))) for each in costs[:1])
     body += "".join(section(f"Conditions of {path.parent.name}/{path.name}", conditions(result)) for path, result in results.items())
     missing = [*NOT_SHOWN, *(f"{each}: not measured for this report." for each in absent)]
     body += section("What is not shown", "<ul>" + "".join(f"<li>{html.escape(each)}" for each in missing) + "</ul>")
@@ -104,7 +104,7 @@ def companions(directory: Path) -> list[Path]:
     def kernel(result: Row) -> Any:
         return result["made_of"]["kernel"].get("bzimage_sha256") or result["made_of"]["kernel"]  # of a host's own
 
-    kinds = (store.OF_BENCH, store.OF_COST)
+    kinds = (schema.OF_BENCH, schema.OF_COST)
     own = next((directory / kind.file for kind in kinds if (directory / kind.file).exists()), None)
     if own is None:
         return []

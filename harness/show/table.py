@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A run's record as plain text, narrow enough for a mail."""
 
+from statistics import median
 from typing import Any
 
 from ..judge import stats
-from ..judge.claims import cells, claims
+from ..judge.claims import claims
 from ..machine.modes import IOMMUS
+from ..measure import columns
 from ..measure.columns import COLUMNS, DEFAULT
-from ..measure.fio import AGAIN
+from ..record.rows import select
+from ..record.schema import AGAIN
 
 WIDTH = 13
 
@@ -33,7 +36,7 @@ def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[s
         text.append(line("", *registrations, pair, "from..to", "which is") if not text else "")
         text.append(f" {job}")
         for mode in plan["modes"]:
-            values = [stats.rounds(cells(record[rows], job=job, mode=mode, registration=registration), value)
+            values = [stats.rounds(select(record[rows], job=job, mode=mode, registration=registration), value)
                       for registration in registrations]
             fields = [format(stats.median(each).value, form) for each in values]
             if pair:
@@ -50,7 +53,7 @@ def verdicts(record: dict[str, Any]) -> list[str]:
         text.append(f" {job}")
         for mode in record["plan"]["modes"]:
             def of(registration: str) -> list[float]:
-                return stats.rounds(cells(record["speed"], job=job, mode=mode, registration=registration), "iops")
+                return stats.rounds(select(record["speed"], job=job, mode=mode, registration=registration), "iops")
 
             for registration in record["plan"]["registrations"]:
                 if registration != "user" and of("user"):
@@ -63,7 +66,7 @@ def operations(record: dict[str, Any]) -> list[str]:
     text = [line("", "", "map", "unmap", "flush", "commands", "KiB/command")]
     for job in record["plan"]["jobs"]:
         text.append(f" {job}")
-        for row in cells(record["operations"], job=job):
+        for row in select(record["operations"], job=job):
             fields = ["-" if row[f"{name}_per_io"] is None else f"{row[f'{name}_per_io']:.3f}"
                       for name in ("map", "unmap", "flush", "command")]
             text.append(line(row["mode"], row["registration"], *fields, f"{row['bytes_per_command'] / 1024:.0f}"))
@@ -78,10 +81,10 @@ def machine(record: dict[str, Any]) -> str:
     return f"{IOMMUS[column.iommu].text} and NVMe emulated" + ("" if column is DEFAULT else f"; {column.text}")
 
 
-def render(record: dict[str, Any]) -> str:
+def text(record: dict[str, Any]) -> str:
     made, place = record["made_of"], record["circumstances"]
     accel = "/".join(record["accel"]).upper()
-    text = [
+    lines = [
         f"Run {record['id']}: Linux {made['kernel']['release'].split()[0]}, fio {made['fio']['version']}, "
         f"{place['qemu'].split(' (')[0]}, {accel}, {machine(record)}",
         "",
@@ -95,19 +98,43 @@ def render(record: dict[str, Any]) -> str:
         *verdicts(record),
     ]
     if record["cost"]:
-        text += [
+        lines += [
             "",
             "Guest instructions per I/O (user, kernel, interrupts; QEMU's instruction clock)",
             *compared(record, "cost", "instructions_per_io", ",.0f"),
         ]
     if record["operations"]:
-        text += [
+        lines += [
             "",
             "Operations per I/O (tracepoints)",
             *operations(record),
             "",
         ]
-    text += [
+    lines += [
         *(f"{'holds' if claim.holds else 'FAILS'}: {claim.text}" for claim in claims(record)),
     ]
-    return "\n".join(text) + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def side_by_side(records: list[dict[str, Any]], modes: tuple[str, ...]) -> str:
+    """What is exact of each column's run; IOPS of different runs do not compare."""
+    text = ["Instructions and operations per I/O, every column (-: not counted there)",
+            f"  {'':<12}{'':<13}{'':<8}{'instructions':>13}{'map':>8}{'unmap':>8}{'flush':>8}{'commands':>10}"]
+    for job in records[0]["plan"]["jobs"]:
+        text.append(f" {job}")
+        for record in records:
+            column = COLUMNS[record["plan"]["column"]["name"]]
+            for row in record["operations"]:
+                if row["job"] == job:
+                    costs = [each["instructions_per_io"] for each in record["cost"]
+                             if all(each[key] == row[key] for key in ("job", "mode", "registration"))]
+                    counts = [number(row[f"{name}_per_io"], ".3f") for name in ("map", "unmap", "flush")]
+                    text.append(f"  {column.name:<12}{row['mode']:<13}{row['registration']:<8}"
+                                f"{number(median(costs) if costs else None, ',.0f'):>13}"
+                                + "".join(f"{count:>8}" for count in counts) + f"{number(row['command_per_io'], '.3f'):>10}")
+            text += [f"  {column.name:<12}{mode:<13}unavailable: {why}" for mode, why in columns.unavailable(column, modes).items()]
+    return "\n".join(text)

@@ -14,10 +14,10 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from harness.judge import stats  # noqa: E402
-from harness.judge.claims import cells  # noqa: E402
 from harness.measure import bench  # noqa: E402
-from harness.measure.fio import AGAIN  # noqa: E402
-from harness.record import store  # noqa: E402
+from harness.record import schema, store  # noqa: E402
+from harness.record.rows import select  # noqa: E402
+from harness.record.schema import AGAIN  # noqa: E402
 from harness.show import projection  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
@@ -27,11 +27,11 @@ LARGE = tuple(f"{how}-{size}" for how in ("seqread", "seqwrite") for size in ("1
 
 
 def cost(result, **where):
-    return median(row["instructions_per_io"] for row in cells(result["cost"], **where))
+    return median(row["instructions_per_io"] for row in select(result["cost"], **where))
 
 
 def operations(result, **where):
-    row, = cells(result["operations"], **where)
+    row, = select(result["operations"], **where)
     return sum(row[f"{name}_per_io"] for name in ("map", "unmap", "flush")), row["command_per_io"]
 
 
@@ -41,7 +41,7 @@ def repeats(result, registrations, jobs):
     for mode in result["plan"]["modes"]:
         for job in jobs:
             for registration in registrations:
-                values = [row["instructions_per_io"] for row in cells(result["cost"], mode=mode, job=job, registration=registration)]
+                values = [row["instructions_per_io"] for row in select(result["cost"], mode=mode, job=job, registration=registration)]
                 spreads.append(max(values) / min(values) - 1)
     return max(spreads)
 
@@ -85,7 +85,7 @@ def table(result):
             where = {"mode": mode, "job": job}
             user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
             (before, split), (after, whole) = (operations(result, registration=name, **where) for name in ("user", "dmabuf"))
-            ratio = stats.ratio(*(stats.rounds(cells(result["cost"], registration=name, **where), "instructions_per_io") for name in ("dmabuf", "user")))
+            ratio = stats.ratio(*(stats.rounds(select(result["cost"], registration=name, **where), "instructions_per_io") for name in ("dmabuf", "user")))
             text.append(f"| {title} | {mode.upper()} | {user:,.0f} | {dmabuf:,.0f} | {ratio.value:.3f} | {before:.2f} | {after:.2f} | {split:.3g} | {whole:.3g} |")
             title = ""
     return text
@@ -96,7 +96,7 @@ def called(result):
     loud, alike, none = [], [], []
     for job, title in bench.SHOWN.items():
         for mode in result["plan"]["modes"]:
-            dmabuf, user, again = (stats.rounds(cells(result["speed"], job=job, mode=mode, registration=name), "iops")
+            dmabuf, user, again = (stats.rounds(select(result["speed"], job=job, mode=mode, registration=name), "iops")
                                    for name in ("dmabuf", "user", AGAIN))
             found = stats.verdict(dmabuf, user, again)
             said = f"{title} in {mode.upper()} ({found.ratio.value:.2f}"
@@ -143,7 +143,7 @@ def written(text, result):
 
 def main():
     old = run_of(README.read_text())
-    result = store.load(store.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), store.OF_BENCH), store.OF_BENCH)
+    result = store.load(store.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), schema.OF_BENCH), schema.OF_BENCH)
     place = ROOT / "results" / result["id"]
     if not (place / picture(README.read_text()).name).exists():
         raise SystemExit(f"{place} has no {picture(README.read_text()).name}: `make plot RUN={place}`")

@@ -209,11 +209,11 @@ def test_a_claim_names_what_was_counted():
 
 
 def test_the_table(data):
-    assert table.render(record()) == (data / "table.txt").read_text()
+    assert table.text(record()) == (data / "table.txt").read_text()
 
 
 def test_the_table_fits_a_mail():
-    assert max(map(len, table.render(record()).splitlines())) <= 100
+    assert max(map(len, table.text(record()).splitlines())) <= 100
 
 
 def test_figures_are_byte_stable(tmp_path):
@@ -274,10 +274,10 @@ def test_an_unpatched_kernel_registers_no_dmabuf():
 
 def test_a_mode_that_a_model_lacks_is_shown_with_its_reason():
     mine = record() | {"plan": record()["plan"] | {"column": dataclasses.asdict(columns.COLUMNS["amd"])}}
-    text = columns.side_by_side([mine], ("strict", "lazy"))
+    text = table.side_by_side([mine], ("strict", "lazy"))
     assert "amd         lazy         unavailable: QEMU's AMD-Vi" in text
     assert "4,000" in text
-    assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.render(mine)
+    assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.text(mine)
 
 
 @pytest.mark.parametrize("statuses, good", (([bench.BAD_CLOCK, bench.BAD_CLOCK, 0], True), ([bench.BAD_CLOCK] * 99, False)))

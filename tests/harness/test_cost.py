@@ -6,8 +6,10 @@ import csv
 
 import pytest
 
+from harness.judge import goals
 from harness.measure import attribution, cost
 from harness.record import mechanisms
+from harness.show import cost as show_cost
 from harness.show import plot
 
 SYSTEM_MAP = """\
@@ -66,24 +68,24 @@ def result():
 
 
 def test_goals_are_met_missed_or_not_measured():
-    assert all(str(goal).endswith(" met") for goal in cost.goals(result()))
+    assert all(str(goal).endswith(" met") for goal in goals.goals(result()))
 
     slow = result()
     for row in slow["rows"]:
         if (row["mode"], row["case"], row["registration"]) == ("strict", "read-4k-last", "dmabuf"):
             row["instructions_per_io"] *= 1.01
-    missed = [goal.text for goal in cost.goals(slow) if "NOT MET" in str(goal)]
+    missed = [goal.text for goal in goals.goals(slow) if "NOT MET" in str(goal)]
     assert missed == ["4 KiB at the last offset / at 0 of 8GiB: STRICT"]
 
     other = result()
     other["rows"] = [row for row in other["rows"] if row["case"] == "write-4k"]
     other["cases"] = {"write-4k": other["cases"]["write-4k"]}
-    assert cost.movers(result()) and cost.movers(other) == [] and "write-4k" in cost.render(other)
+    assert show_cost.movers(result()) and show_cost.movers(other) == [] and "write-4k" in show_cost.text(other)
 
     part = result()
     part["base_rows"] = []
-    assert ["not measured" in str(goal) for goal in cost.goals(part)].count(True) == 1
-    assert "1 not measured" in cost.render(part)
+    assert ["not measured" in str(goal) for goal in goals.goals(part)].count(True) == 1
+    assert "1 not measured" in show_cost.text(part)
 
 
 def test_large_blocks_of_a_dmabuf_are_many():
@@ -95,11 +97,11 @@ def test_large_blocks_of_a_dmabuf_are_many():
 def test_the_noise_is_that_of_repeated_cells():
     noisy = copy.deepcopy(result())
     noisy["rows"][0]["instructions_per_io"] *= 1.002
-    assert cost.noise(noisy["rows"]) == pytest.approx(0.002)
+    assert goals.noise(noisy["rows"]) == pytest.approx(0.002)
 
 
 def test_the_text_names_functions_and_what_moved():
-    text = cost.render(result())
+    text = show_cost.text(result())
     assert "  never: IOMMU maps, IOMMU unmaps" in text
     assert "io_read" in text and "+100.0  io_read" in text and "+500.0  nvme_poll_cq" in text
 

@@ -12,7 +12,7 @@ import readme_commands
 
 from harness.build import sources
 from harness.paths import CACHE, ROOT
-from harness.record import store
+from harness.record import schema, store
 
 TEXT = readme.README.read_text()
 RUN = readme.run_of(TEXT)
@@ -22,7 +22,7 @@ DOCUMENTS = sorted(path.relative_to(ROOT) for path in (ROOT / "README.md", *ROOT
 
 @pytest.fixture(scope="module")
 def result():
-    return store.load(store.find(str(ROOT / "results" / RUN), store.OF_BENCH), store.OF_BENCH)
+    return store.load(store.find(str(ROOT / "results" / RUN), schema.OF_BENCH), schema.OF_BENCH)
 
 
 def test_the_figures_are_those_of_the_record(result):

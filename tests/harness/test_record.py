@@ -10,9 +10,10 @@ import test_cost
 
 from harness.fault import Fault
 from harness.judge import claims, compare, regress
-from harness.measure import cost
+
 from harness.paths import HISTORY
-from harness.record import store
+from harness.record import history, provenance, schema, store
+from harness.show import cost as show_cost
 from harness.show import report, table
 
 WHOLE = next(HISTORY.glob("*.json")).read_text()
@@ -32,13 +33,13 @@ def test_what_is_no_record_is_one_sentence(tmp_path, text, says):
 
 
 def test_each_kind_is_known_by_what_it_has(tmp_path):
-    for name, result, kind in (("a", test_bench.record(), store.OF_BENCH), ("b", test_cost.result(), store.OF_COST),
-                               ("c", json.loads(WHOLE), store.OF_HISTORY)):
+    for name, result, kind in (("a", test_bench.record(), schema.OF_BENCH), ("b", test_cost.result(), schema.OF_COST),
+                               ("c", json.loads(WHOLE), schema.OF_HISTORY)):
         (tmp_path / name).mkdir()
         store.write(tmp_path / name / kind.file, result)
         path = store.find(str(tmp_path / name))
         assert path.name == kind.file and store.load(path) == store.load(path, kind)
-        other = next(each for each in store.KINDS if each is not kind)
+        other = next(each for each in schema.KINDS if each is not kind)
         with pytest.raises(Fault, match="no record"):
             store.load(path, other)
 
@@ -66,7 +67,7 @@ GONE = object()
 
 
 @pytest.mark.parametrize("result, use", (
-    (test_bench.record(), lambda each: (table.render(each), claims.claims(each))), (test_cost.result(), cost.render),
+    (test_bench.record(), lambda each: (table.text(each), claims.claims(each))), (test_cost.result(), show_cost.text),
     (json.loads(WHOLE), lambda each: regress.findings(each, json.loads(WHOLE)))), ids=("bench", "cost", "history"))
 def test_what_is_loaded_can_be_used(tmp_path, result, use):
     """Each way to break a record is a sentence, or does not matter."""
@@ -75,7 +76,7 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
         (tmp_path / "record.json").write_text(json.dumps(other))
         try:
             whole = store.load(tmp_path / "record.json")
-            compare.render(whole, whole)
+            compare.text(whole, whole)
             use(whole)
         except Fault:
             refused += 1
@@ -91,7 +92,7 @@ def test_a_bench_of_one_pass_a_boot_is_read(tmp_path):
                     "speed": [{key: value for key, value in row.items() if key != "pass"} for row in result["speed"] if row["pass"] == 1]}
     store.write(tmp_path / "run.json", old)
     found = store.load(tmp_path / "run.json")
-    assert (found["schema"], found["plan"]["passes"]) == (store.SCHEMA, 1) and table.render(found) == table.render(result)
+    assert (found["schema"], found["plan"]["passes"]) == (schema.SCHEMA, 1) and table.text(found) == table.text(result)
     old["speed"].pop()
     store.write(tmp_path / "run.json", old)
     with pytest.raises(Fault, match="lacks speed of"):
@@ -110,11 +111,11 @@ def test_a_bench_has_every_round_of_every_cell(tmp_path):
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, capsys, text):
-    monkeypatch.setattr(regress, "HISTORY", tmp_path)
+    monkeypatch.setattr(history, "HISTORY", tmp_path)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     (tmp_path / "whole.json").write_text(WHOLE)
     (tmp_path / "broken.json").write_text(text, encoding="latin-1")
-    assert [each["commit"] for each in regress.shown()] == [json.loads(WHOLE)["commit"]]
+    assert [each["commit"] for each in history.shown()] == [json.loads(WHOLE)["commit"]]
     said = capsys.readouterr().err
     assert said.startswith("harness: left out: ") and "broken.json" in said and said.count("\n") == 1
     for name in ("mine", "broken"):
@@ -124,14 +125,14 @@ def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, caps
     store.write(tmp_path / "mine/run.json", result)
     (tmp_path / "broken/run.json").write_text(text, encoding="latin-1")
     assert report.companions(tmp_path / "mine") == []
-    assert regress.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
+    assert history.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
     # But which of them is the newest, a gate cannot know.
     with pytest.raises(Fault, match="broken.json"):
-        regress.find("")
+        history.find("")
 
 
 @pytest.mark.parametrize("content", (b"", b"text", b"\0" * 1000, b"x" * 0x202 + b"HdrS" + b"\xff" * 0x10000))
 def test_what_is_no_kernel_has_no_release(tmp_path, content):
     (tmp_path / "bzImage").write_bytes(content)
     with pytest.raises(Fault, match="is no bzImage"):
-        store.kernel_release(tmp_path / "bzImage")
+        provenance.kernel_release(tmp_path / "bzImage")

@@ -16,8 +16,8 @@ import test_cost
 
 from harness import __main__
 from harness.build import deps
-from harness.measure import cost
 from harness.record import store
+from harness.show import cost as show_cost
 from harness.show import plot, projection, report, table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,8 +32,8 @@ def run(tmp_path, monkeypatch):
         result["made_of"]["kernel"]["bzimage_sha256"] = "same"
         (tmp_path / name).mkdir()
         store.write(tmp_path / name / file, result)
-    (tmp_path / "bench/table.txt").write_text(table.render(bench))
-    (tmp_path / "cost/cost.txt").write_text(cost.render(costs))
+    (tmp_path / "bench/table.txt").write_text(table.text(bench))
+    (tmp_path / "cost/cost.txt").write_text(show_cost.text(costs))
     plot.draw(bench, tmp_path / "bench")
     plot.subsystems(costs, tmp_path / "cost")
     plot.curves(costs, tmp_path / "cost")
@@ -79,7 +79,7 @@ def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
     place = run.parent / "host"
     place.mkdir()
     store.write(place / "run.json", result)
-    (place / "table.txt").write_text(table.render(result))
+    (place / "table.txt").write_text(table.text(result))
     text = report.write(place).read_text()
     assert "a disk behind dmar0" in text and "Exact cost per I/O (cost)" not in text
     assert report.companions(run) == [run.parent / "cost"]
@@ -159,13 +159,13 @@ def test_it_says_what_no_core_can_do():
 
 def test_a_projection_calls_itself_one():
     costs = test_cost.result()
-    text = projection.render(costs, projection.Price())
+    text = projection.text(costs, projection.Price())
     assert text.startswith("PROJECTION, not a measurement: not made")
     costs = whole()
-    text = projection.render(costs, projection.Price())
+    text = projection.text(costs, projection.Price())
     assert text.startswith("PROJECTION, not a measurement: IOPS") and "What this cannot say" in text
     assert "published STRICT and LAZY differ by" in text and "0.57M" in text
-    assert "cycles per IOTLB invalidation waited for (assumed)" in projection.render(costs, projection.Price(invalidation=1.0))
+    assert "cycles per IOTLB invalidation waited for (assumed)" in projection.text(costs, projection.Price(invalidation=1.0))
 
 
 def whole():

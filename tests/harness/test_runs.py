@@ -10,7 +10,7 @@ import test_bench
 
 from harness.fault import Fault
 from harness.paths import ROOT
-from harness.record import runs, store
+from harness.record import provenance, runs, schema, store
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def names(place):
 def test_two_runs_at_once_have_a_directory_each(places):
     with runs.unfinished("key") as first, runs.unfinished("key") as second:
         assert first != second
-        done = [runs.finish(place, "key", store.OF_BENCH, test_bench.record()) for place in (first, second)]
+        done = [runs.finish(place, "key", schema.OF_BENCH, test_bench.record()) for place in (first, second)]
     assert len(set(done)) == 2 and names(places / "unfinished") == []
     assert [store.load(run / "run.json")["id"] for run in done] == [run.name for run in done]
 
@@ -64,7 +64,7 @@ def test_a_finished_run_is_not_written_to_again(places):
         with runs.unfinished("key", again=True) as place:
             assert names(place) == []
             (place / "boot").touch()
-            assert names(runs.finish(place, "key", store.OF_BENCH, test_bench.record())) == ["boot", "run.json"]
+            assert names(runs.finish(place, "key", schema.OF_BENCH, test_bench.record())) == ["boot", "run.json"]
     assert [name[10:] for name in names(places / "results")] == ["-key", "-key-2", "-key-3"]
 
 
@@ -83,44 +83,44 @@ def git(place, *words):
 
 
 def test_what_git_says_of_the_checkout(places, monkeypatch):
-    monkeypatch.setattr(store, "ROOT", places)
-    assert store.checkout() == {"git_commit": None, "git_dirty": None}
+    monkeypatch.setattr(provenance, "ROOT", places)
+    assert provenance.checkout() == {"git_commit": None, "git_dirty": None}
     git(places, "init")
     git(places, "commit", "--allow-empty", "-m", "first")
-    assert store.checkout()["git_dirty"] is False and len(store.checkout()["git_commit"]) == 40
+    assert provenance.checkout()["git_dirty"] is False and len(provenance.checkout()["git_commit"]) == 40
     (places / "new").touch()
-    assert store.checkout()["git_dirty"] is True
+    assert provenance.checkout()["git_dirty"] is True
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another owner takes root")
 def test_git_that_does_not_answer_has_not_said_that_nothing_changed(places, monkeypatch):
     """A checkout of another user, as in a container: git refuses it unless told otherwise."""
-    monkeypatch.setattr(store, "ROOT", places)
+    monkeypatch.setattr(provenance, "ROOT", places)
     monkeypatch.setenv("HOME", str(places))
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
     git(places, "init")
     git(places, "commit", "--allow-empty", "-m", "first")
     os.chown(places, 1234, 1234)
     with pytest.raises(Fault, match="git cannot tell .*safe.directory") as caught:
-        store.checkout()
+        provenance.checkout()
     assert "\n" not in str(caught.value)
     with pytest.raises(Fault, match="git cannot tell .*safe.directory"):
-        store.commit_of("HEAD~1")
+        provenance.commit_of("HEAD~1")
     subprocess.run(["git", "config", "--global", "--add", "safe.directory", str(places)], check=True)
-    assert store.checkout()["git_dirty"] is True  # .gitconfig is new
+    assert provenance.checkout()["git_dirty"] is True  # .gitconfig is new
 
 
 def test_what_measures_is_part_of_the_key(monkeypatch, tmp_path):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/verify").write_text("first")
-    monkeypatch.setattr(store, "BUILD", tmp_path)
-    monkeypatch.setattr(store, "qemu_version", lambda: "QEMU 7.2")
-    first = store.measured_by()
+    monkeypatch.setattr(provenance, "BUILD", tmp_path)
+    monkeypatch.setattr(provenance, "qemu_version", lambda: "QEMU 7.2")
+    first = provenance.measured_by()
     (tmp_path / "tests/verify").write_text("second")
-    second = store.measured_by()
-    monkeypatch.setattr(store, "qemu_version", lambda: "QEMU 9")
-    third = store.measured_by()
+    second = provenance.measured_by()
+    monkeypatch.setattr(provenance, "qemu_version", lambda: "QEMU 9")
+    third = provenance.measured_by()
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness/store.py").write_text("another")
-    monkeypatch.setattr(store, "ROOT", tmp_path)
-    assert len({str(each) for each in (first, second, third, store.measured_by())}) == 4
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert len({str(each) for each in (first, second, third, provenance.measured_by())}) == 4
