@@ -17,7 +17,6 @@ def of_bench(result: Row, place: Path) -> str:
     text = table.text(result)
     (place / "table.txt").write_text(text)
     plot.draw(result, place)
-    plot.history(history.shown(), place)
     dashboard.write(place, bigger=dashboard.of_bench(result))
     report.write(place)
     return text
@@ -28,7 +27,6 @@ def of_cost(result: Row, place: Path) -> str:
     (place / "cost.txt").write_text(text)
     plot.subsystems(result, place)
     plot.curves(result, place)
-    plot.history(history.shown(), place)
     dashboard.write(place, smaller=dashboard.of_cost(result))
     report.write(place)
     return text

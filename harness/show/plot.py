@@ -12,17 +12,22 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
 from ..judge import stats  # noqa: E402
-from ..measure import attribution, bench, cost  # noqa: E402
+from ..measure import attribution, cost  # noqa: E402
 from ..record.rows import select  # noqa: E402
 from ..record.schema import AGAIN  # noqa: E402
+from . import hero as headline  # noqa: E402
+from . import published  # noqa: E402
 
 # Okabe and Ito's palette; hatches for grey print.
 LOOK = {"none": ("#999999", ""), "user": ("#E69F00", "//"), "dmabuf": ("#0072B2", "..")}
 matplotlib.rcParams.update({"svg.hashsalt": "dmabuf-bench", "svg.fonttype": "none", "font.size": 9, "hatch.linewidth": 0.5,
                             "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110})
 
+INK = {"user": "#A66A00", "dmabuf": "#00588C"}  # of words: darker than lines
 LINES = {"none": ":", "user": "--", "dmabuf": "-"}
 MARKS = {"none": "^", "user": "s", "dmabuf": "o"}
+DECADES = 20  # beyond this ratio in one panel the scale is logarithmic
+ENOUGH = 5  # recorded commits: fewer are no history
 Row = dict[str, Any]
 
 
@@ -36,61 +41,91 @@ def save(figure: plt.Figure, rows: list[Row], place: Path) -> None:
         writer.writerows(rows)
 
 
+def short(number: float) -> str:
+    """As it stands on a bar."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def place(plan: Row, index: int, at: int) -> tuple[float, float]:
+    """Where the bar of a mode and a registration stands, and how wide it is."""
+    width = 0.86 / len(plan["registrations"])
+    return index + (at - (len(plan["registrations"]) - 1) / 2) * width, width * 0.92
+
+
+def finish(axes: Axes, plan: Row, title: str, tops: list[float]) -> None:
+    """Modes below, room for what stands on the bars above; a log scale where one bar would hide another."""
+    spread = max(tops) / min(tops) if min(tops) > 0 else 0
+    if spread > DECADES:
+        axes.set_yscale("log")
+        axes.set_ylim(min(tops) / 2, max(tops) * (max(tops) / min(tops)) ** 0.15)
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 3)))
+        axes.minorticks_off()
+    else:
+        axes.set_ylim(0, max(*tops, 1e-9) * 1.18)
+    axes.set_title(title + (" (log scale)" if spread > DECADES else ""), fontsize=9)
+    axes.set_xticks(range(len(plan["modes"])), plan["modes"], fontsize=8)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.tick_params(axis="x", length=0)
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: short(number)))
+
+
 def bars(axes: Axes, record: Row, job: str, rows: str, value: str) -> list[Row]:
-    """Mode by registration: median bar, interval whisker, every repetition a dot."""
+    """Mode by registration: median bar, interval whisker, every repetition a dot; the median is written on top."""
     plan, numbers = record["plan"], []
-    width = 0.8 / len(plan["registrations"])
     for at, registration in enumerate(plan["registrations"]):
         colour, hatch = LOOK[registration]
         for index, mode in enumerate(plan["modes"]):
             values = stats.rounds(select(record[rows], job=job, mode=mode, registration=registration), value)
             estimate = stats.median(values)
-            x = index + (at - (len(plan["registrations"]) - 1) / 2) * width
-            axes.bar(x, estimate.value, width * 0.92, color=colour, hatch=hatch, edgecolor="white",
-                     label=registration if not index else None)
+            x, width = place(plan, index, at)
+            axes.bar(x, estimate.value, width, color=colour, hatch=hatch, edgecolor="white", label=registration if not index else None)
             axes.errorbar(x, estimate.value, [[estimate.value - estimate.low], [estimate.high - estimate.value]],
                           color="black", capsize=2, linewidth=0.8)
             axes.plot([x] * len(values), values, "o", color="black", markersize=2, alpha=0.6)
+            axes.annotate(short(estimate.value), (x, max(estimate.high, *values)), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=6)
             numbers.append({"job": job, "mode": mode, "registration": registration, "median": estimate.value,
                             "low": estimate.low, "high": estimate.high, "confidence": estimate.confidence,
                             "n": estimate.n, "runs": " ".join(f"{number:.6g}" for number in values)})
-    axes.set_title(job)
-    axes.set_xticks(range(len(plan["modes"])), plan["modes"])
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:,.0f}"))
+    finish(axes, plan, job, [max(row["high"], row["median"]) for row in numbers] + [row["median"] for row in numbers])
     return numbers
 
 
 def stacks(axes: Axes, record: Row, job: str) -> list[Row]:
-    """IOMMU operations per I/O, stacked; zero is written out."""
-    plan, numbers = record["plan"], []
-    width = 0.8 / len(plan["registrations"])
+    """IOMMU operations per I/O, stacked, their sum on top: zero is written out."""
+    plan, numbers, tops = record["plan"], [], []
     looks = {"map": ("#56B4E9", ""), "unmap": ("#009E73", "//"), "flush": ("#D55E00", "..")}
+    names = []
     for at, registration in enumerate(plan["registrations"]):
         for index, mode in enumerate(plan["modes"]):
             row = select(record["operations"], job=job, mode=mode, registration=registration)[0]
-            x, base = index + (at - (len(plan["registrations"]) - 1) / 2) * width, 0.0
+            (x, width), base = place(plan, index, at), 0.0
             for name, (colour, hatch) in looks.items():
                 height = row[f"{name}_per_io"] or 0
-                axes.bar(x, height, width * 0.92, bottom=base, color=colour, hatch=hatch, edgecolor="white",
+                axes.bar(x, height, width, bottom=base, color=colour, hatch=hatch, edgecolor="white",
                          label=name if not at and not index else None)
                 base += height
-            axes.annotate(f"{registration}\n{base:.3g}", (x, base), ha="center", va="bottom", fontsize=7)
+            axes.annotate(f"{base:.3g}" if base >= 0.0005 else "0", (x, base), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=6)
+            names.append((x, registration))
+            tops.append(base)
             numbers.append({key: row[key] for key in ("job", "mode", "registration", "map_per_io", "unmap_per_io",
                                                        "flush_per_io", "command_per_io", "bytes_per_command")})
-    axes.set_title(job)
-    axes.set_xticks(range(len(plan["modes"])), plan["modes"])
-    axes.margins(y=0.2)
-    axes.set_ylim(bottom=0)
+    finish(axes, plan, job, [*tops, 0.0])
+    axes.set_xticks([x for x, _ in names], [name for _, name in names], rotation=90, fontsize=6)
+    for index, mode in enumerate(plan["modes"]):
+        axes.annotate(mode, (index, 0), xycoords=("data", "axes fraction"), xytext=(0, -32), textcoords="offset points", ha="center", va="top", fontsize=8)
     return numbers
 
 
 def figure(record: Row, name: str, title: str, unit: str, draw: Any, directory: Path) -> None:
+    """A panel for each job; the legend has the cell that is left over, or the foot."""
     jobs = record["plan"]["jobs"]
-    columns = min(len(jobs), 3)
+    columns = min(len(jobs), 3 if len(jobs) % 3 == 0 or len(jobs) < 4 else 4)
     shape = (-(-len(jobs) // columns), columns)
-    height = 2.6 * shape[0] + 1.0
-    drawing, grid = plt.subplots(*shape, figsize=(max(3.6 * columns, 6), height), squeeze=False)
+    height = 2.7 * shape[0] + 1.0
+    drawing, grid = plt.subplots(*shape, figsize=(max(3.2 * columns, 6), height), squeeze=False)
     numbers: list[Row] = []
     for axes, job in zip(grid.flat, jobs):
         numbers += draw(axes, job)
@@ -99,10 +134,13 @@ def figure(record: Row, name: str, title: str, unit: str, draw: Any, directory: 
     for axes in grid[:, 0]:
         axes.set_ylabel(unit)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
-    accel = "/".join(record["accel"]).upper()
-    drawing.suptitle(f"{title}\n{accel} emulation, not hardware; run {record['id']}", fontsize=10)
-    drawing.tight_layout(rect=(0, 0.3 / height, 1, 1))
+    left_over = len(jobs) < grid.size
+    if left_over:
+        grid.flat[len(jobs)].legend(handles, labels, loc="center", frameon=False)
+    else:
+        drawing.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    drawing.suptitle(f"{title}\n{caption(record)}", fontsize=10)
+    drawing.tight_layout(rect=(0, 0 if left_over else 0.3 / height, 1, 1))
     save(drawing, numbers, directory / name)
 
 
@@ -175,28 +213,32 @@ def forest(record: Row, directory: Path) -> None:
 
 
 def percentiles(axes: Axes, record: Row, job: str) -> list[Row]:
-    """Median over the runs of p50, p99 and p99.9; reads, where a job does both."""
-    numbers, x = [], 0.0
-    for mode in record["plan"]["modes"]:
-        for registration in record["plan"]["registrations"]:
+    """Median over the runs of p50, p99 and p99.9; reads, where a job does both.  The scale is logarithmic: tails are long."""
+    plan, numbers = record["plan"], []
+    for at, registration in enumerate(plan["registrations"]):
+        colour, _ = LOOK[registration]
+        for index, mode in enumerate(plan["modes"]):
             rows = select(record["speed"], job=job, mode=mode, registration=registration)
             way = "read" if "read" in rows[0]["latency_ns"] else "write"
             heights = {name: float(stats.median([row["latency_ns"][way][name] for row in rows]).value) / 1000
                        for name in ("p50", "p99", "p999")}
-            colour, hatch = LOOK[registration]
-            axes.bar(x, heights["p50"], 0.85, color=colour, hatch=hatch, edgecolor="white",
-                     label=f"{registration}: p50" if mode == record["plan"]["modes"][0] else None)
-            for name, mark in (("p99", "_"), ("p999", "2")):
-                axes.plot(x, heights[name], mark, color="black", markersize=8,
-                          label={"p99": "p99", "p999": "p99.9"}[name] if not x else None)
+            x, _ = place(plan, index, at)
+            axes.plot([x, x], [heights["p50"], heights["p999"]], color=colour, linewidth=1.5)
+            for name, mark in (("p50", MARKS[registration]), ("p99", "_"), ("p999", "2")):
+                axes.plot(x, heights[name], mark, color=colour if name == "p50" else "black", markersize=6,
+                          label={"p50": f"{registration}: p50", "p99": "p99", "p999": "p99.9"}[name] if not index and (name == "p50" or not at) else None)
+            axes.annotate(short(heights["p50"]), (x, heights["p50"]), xytext=(0, -4), textcoords="offset points", ha="center", va="top", fontsize=6)
             numbers.append({"job": job, "mode": mode, "registration": registration, "direction": way,
                             **{f"{name}_us": value for name, value in heights.items()}, "n": len(rows)})
-            x += 1
-        x += 0.7
-    step = len(record["plan"]["registrations"]) + 0.7
-    axes.set_title(job)
-    axes.set_xticks([index * step + (step - 1.7) / 2 for index in range(len(record["plan"]["modes"]))], record["plan"]["modes"])
-    axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
+    axes.set_ylim(min(row["p50_us"] for row in numbers) / 2, max(row["p999_us"] for row in numbers) * 1.3)
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axes.minorticks_off()
+    axes.set_title(job, fontsize=9)
+    axes.set_xlim(-0.6, len(plan["modes"]) - 0.4)
+    axes.set_xticks(range(len(plan["modes"])), plan["modes"], fontsize=8)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: short(number)))
     return numbers
 
 
@@ -296,9 +338,9 @@ def change_points(values: list[float], least: float = 0.005) -> list[int]:
 
 
 def history(records: list[Row], directory: Path) -> None:
-    """Instructions per I/O by commit; a line breaks where compiler or base changed, and steps are marked."""
+    """Instructions per I/O by commit; a line breaks where compiler or base changed, and steps are marked.  Few points are no history."""
     names = sorted({f"{cell['mode']} {cell['case']} {cell['registration']}" for each in records for cell in each["cells"]})
-    if not names:
+    if not names or len(records) < ENOUGH:
         return
     columns = 3
     rows = -(-len(names) // columns)
@@ -335,34 +377,43 @@ def history(records: list[Row], directory: Path) -> None:
     save(drawing, numbers, directory / "history")
 
 
-def thousands(number: float) -> str:
-    return f"{number / 1e3:.0f}k" if number >= 99500 else f"{number / 1e3:.1f}k"
-
-
-def shown(record: Row, directory: Path) -> None:
-    """README.md's first picture: what a read costs, the figures on the bars."""
-    plan, titles = record["plan"], {"user": "user memory", "dmabuf": "dma-buf, mapped once"}
-    jobs = [job for job in bench.SHOWN if job in plan["jobs"]]
-    if not jobs or not titles.keys() <= set(plan["registrations"]):
+def hero(record: Row, directory: Path) -> None:
+    """The claim: the more an IOMMU protects, the more an I/O of ordinary memory costs; that of a dma-buf stays where it is."""
+    rows = headline.numbers(record)
+    if not rows:
         return
-    drawing, grid = plt.subplots(1, len(jobs), figsize=(max(2.6 * len(jobs), 5), 2.5), squeeze=False)
-    numbers: list[Row] = []
-    for axes, job in zip(grid.flat, jobs):
-        for registration, side in zip(titles, (-0.21, 0.21)):
-            colour, hatch = LOOK[registration]
-            for index, mode in enumerate(plan["modes"]):
-                value = stats.median([row["instructions_per_io"] for row in select(record["cost"], job=job, mode=mode, registration=registration)]).value
-                axes.bar(index + side, value, 0.4, color=colour, hatch=hatch, edgecolor="white", label=None if index else titles[registration])
-                axes.annotate(thousands(value), (index + side, value), ha="center", va="bottom", fontsize=7)
-                numbers.append({"job": job, "mode": mode, "registration": registration, "median": value})
-        axes.set_title(bench.SHOWN[job], fontsize=9)
-        axes.set_xticks(range(len(plan["modes"])), [mode.upper() for mode in plan["modes"]], fontsize=7)
+    modes = headline.modes(record)
+    panels = (("instructions per I/O", "instructions_per_io", "{:,.0f}".format), ("IOMMU operations per I/O", "operations_per_io", "{:.3g}".format),
+              ("reads per second", "published_iops", published.rate))
+    drawing, grid = plt.subplots(1, len(panels), figsize=(9.4, 3.7), gridspec_kw={"wspace": 0.22, "left": 0.03, "right": 0.985, "top": 0.72, "bottom": 0.2})
+    for axes, (title, value, form) in zip(grid, panels):
+        lines = {name: [row[value] for row in rows if row["registration"] == name] for name in headline.TITLES}
+        top = max(map(max, lines.values()))
+        for name, values in lines.items():
+            other = lines["user" if name == "dmabuf" else "dmabuf"]
+            axes.plot(range(len(modes)), values, LINES[name], marker=MARKS[name], color=LOOK[name][0], linewidth=2.4, markersize=7, clip_on=False,
+                      zorder=3 if name == "dmabuf" else 2, label=headline.TITLES[name])
+            for x, (number, beside) in enumerate(zip(values, other)):
+                if number == beside and name == "user":
+                    continue  # said once, by the other
+                above = number >= beside or 0 < number < 0.15 * top  # and not on the line at 0
+                axes.annotate(form(number), (x, number), xytext=(0, 8 if above else -8), textcoords="offset points", ha="center",
+                              va="bottom" if above else "top", fontsize=9, color=INK[name] if number != beside else "black", fontweight="bold")
+        axes.set_ylim(-0.16 * top, 1.2 * top)
+        axes.set_xlim(-0.3, len(modes) - 0.7)
+        axes.set_xticks(range(len(modes)), [mode.upper() for mode in modes], fontsize=8)
         axes.set_yticks([])
+        axes.axhline(0, color="#BBBBBB", linewidth=0.8, zorder=1)
         axes.spines["left"].set_visible(False)
-    drawing.legend(*grid.flat[0].get_legend_handles_labels(), loc="lower center", ncols=len(titles), frameon=False)
-    drawing.suptitle(f"Instructions of the processor for one read, by IOMMU mode\n{caption(record)}", fontsize=9)
-    drawing.tight_layout(rect=(0, 0.08, 1, 1))
-    save(drawing, numbers, directory / "shown")
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_title(title, fontsize=10)
+    grid[2].set_facecolor("#F3F3F3")
+    drawing.text(0.34, 0.84, f"counted here, in an emulated machine: run {record['id']}", ha="center", fontsize=9, color="#444444")
+    drawing.text(0.84, 0.84, f"published, not ours: hardware\n{published.SOURCE}", ha="center", va="center", fontsize=8, color="#444444")
+    drawing.suptitle("4 KiB random reads: the more the IOMMU protects, the dearer ordinary memory; a dma-buf costs the same", fontsize=11, y=0.975)
+    drawing.legend(*grid[0].get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False, fontsize=9)
+    save(drawing, rows, directory / "hero")
 
 
 def whiskers(record: Row, rows: str) -> str:
@@ -376,11 +427,11 @@ def draw(record: Row, directory: Path) -> None:
            lambda axes, job: bars(axes, record, job, "speed", "iops"), directory)
     forest(record, directory)
     sweep(record, directory)
-    figure(record, "latency", "Completion latency: median of the runs", "microseconds, emulated",
+    figure(record, "latency", "Completion latency: median of the runs", "microseconds, emulated (log scale)",
            lambda axes, job: percentiles(axes, record, job), directory)
     if not record["cost"]:
         return
-    shown(record, directory)
+    hero(record, directory)
     figure(record, "cost", f"Guest instructions per I/O: {whiskers(record, 'cost')}",
            "instructions per I/O", lambda axes, job: bars(axes, record, job, "cost", "instructions_per_io"), directory)
     figure(record, "operations", "IOMMU operations per I/O", "operations per I/O",

@@ -5,11 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..record.rows import average
+from .published import IOPS, IOPS_DMABUF
 
-# Published for such a feature, 4 KiB reads of one Optane drive, udmabuf, patched t/io_uring (Anuj Gupta, linux-nvme,
-# November 2025): IOPS with user memory; 5.01M with a registered dma-buf in each mode.  Clock and cores were not said.
-PUBLISHED = {"strict": 0.57e6, "lazy": 1.93e6, "passthrough": 5.01e6}
-PUBLISHED_DMABUF = 5.01e6
 CASE = "read-4k"
 LEAST_CPI = 0.25  # an assumption: code of a kernel hardly does better
 
@@ -39,7 +36,7 @@ def iops(instructions: float, flushes: float, price: Price) -> float:
 def left_for_flushes(instructions: Counts, flushes: Counts, price: Price) -> float:
     """Cycles of one: what an I/O takes longer in STRICT than in LAZY, less the instructions that it has more.  Both modes
     map and unmap for each I/O; a flush is what differs."""
-    longer = cycles(PUBLISHED["strict"], price) - cycles(PUBLISHED["lazy"], price)
+    longer = cycles(IOPS["strict"], price) - cycles(IOPS["lazy"], price)
     more = (instructions["strict"] - instructions["lazy"]) * price.cpi
     return (longer - more) / (flushes["strict"] - flushes["lazy"])
 
@@ -65,16 +62,16 @@ def table(result: dict[str, Any], price: Price) -> list[str]:
         found = {name: iops(instructions[mode], flushes[mode], price) if mode in instructions else None
                  for name, (instructions, flushes) in both.items()}
         user, dmabuf = found["user"], found["dmabuf"]
-        text.append(f"  {mode:<13}{millions(user):>9}{millions(PUBLISHED[mode]):>11}{millions(dmabuf):>9}"
-                    f"{millions(PUBLISHED_DMABUF):>11}{f'{dmabuf / user:.2f}' if user and dmabuf else '-':>8}"
-                    f"{PUBLISHED_DMABUF / PUBLISHED[mode]:11.2f}")
+        text.append(f"  {mode:<13}{millions(user):>9}{millions(IOPS[mode]):>11}{millions(dmabuf):>9}"
+                    f"{millions(IOPS_DMABUF):>11}{f'{dmabuf / user:.2f}' if user and dmabuf else '-':>8}"
+                    f"{IOPS_DMABUF / IOPS[mode]:11.2f}")
     return text
 
 
 def meeting(instructions: Counts, flushes: Counts, price: Price) -> list[str]:
     """What each published figure of user memory asks for, where one core does it all."""
-    all_of = cycles(PUBLISHED["passthrough"], price) / instructions["passthrough"]
-    mapping = ((cycles(PUBLISHED["lazy"], price) - cycles(PUBLISHED["passthrough"], price))
+    all_of = cycles(IOPS["passthrough"], price) / instructions["passthrough"]
+    mapping = ((cycles(IOPS["lazy"], price) - cycles(IOPS["passthrough"], price))
                / (instructions["lazy"] - instructions["passthrough"]))
     wait = left_for_flushes(instructions, flushes, replace(price, cpi=mapping))
     lazy = iops(instructions["lazy"], 0, replace(price, cpi=all_of))

@@ -11,6 +11,7 @@ from ..measure import columns
 from ..measure.columns import COLUMNS, DEFAULT
 from ..record.rows import select
 from ..record.schema import AGAIN
+from . import hero
 
 WIDTH = 13
 
@@ -88,6 +89,7 @@ def text(record: dict[str, Any]) -> str:
         f"Run {record['id']}: Linux {made['kernel']['release'].split()[0]}, fio {made['fio']['version']}, "
         f"{place['qemu'].split(' (')[0]}, {accel}, {machine(record)}",
         "",
+        *([*headline, ""] if (headline := hero.text(record)) else []),
         f"IOPS, emulated ({accel}): a null disk, time of an emulated machine. They rank the rows of one",
         "mode at best; they are no hardware figures.  Median of the boots; the ratio is that of pairs, both",
         "measured in one boot, with its interval (confidence, and of how many) or, of few, its range.",

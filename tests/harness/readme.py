@@ -18,7 +18,7 @@ from harness.measure import bench  # noqa: E402
 from harness.record import schema, store  # noqa: E402
 from harness.record.rows import select  # noqa: E402
 from harness.record.schema import AGAIN  # noqa: E402
-from harness.show import projection  # noqa: E402
+from harness.show import published  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
 NAMED = re.compile(r"results/(\d{4}-\d\d-\d\d-[0-9a-f]{8}(?:-\d+)?)")
@@ -54,10 +54,6 @@ def scatter(result):
     return median(max(values) / min(values) - 1 for values in rounds.values())
 
 
-def rate(value):
-    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}K"
-
-
 def first(result):
     where = {"mode": "strict", "job": "randread-4k"}
     user, dmabuf = ((cost(result, registration=name, **where), operations(result, registration=name, **where)[0]) for name in ("user", "dmabuf"))
@@ -65,8 +61,8 @@ def first(result):
     return ["| for a 4 KiB random read, IOMMU in STRICT mode | user memory | dma-buf | |", "|---|--:|--:|---|",
             f"| instructions of the processor | {user[0]:,.0f} | {dmabuf[0]:,.0f} | **measured here**, in an emulated machine: {here} |",
             f"| operations of the IOMMU | {user[1]:.2f} | {dmabuf[1]:.2f} | **measured here**, same run; a count, which hardware does not change |",
-            f"| reads per second | {rate(projection.PUBLISHED['strict'])} | {rate(projection.PUBLISHED_DMABUF)} | **published**, not ours: "
-            "hardware, one Optane drive, A. Gupta on linux-nvme, November 2025 |"]
+            f"| reads per second | {published.rate(published.IOPS['strict'])} | {published.rate(published.IOPS_DMABUF)} | **published**, not ours: "
+            f"hardware, one Optane drive, {published.SOURCE} |"]
 
 
 def conditions(result):

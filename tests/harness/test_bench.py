@@ -17,7 +17,7 @@ from harness.judge import claims
 from harness.machine import guest
 from harness.machine.modes import MODES
 from harness.measure import bench, columns
-from harness.show import table
+from harness.show import hero, table
 
 PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
 
@@ -222,9 +222,27 @@ def test_figures_are_byte_stable(tmp_path):
         (tmp_path / name).mkdir()
         plot.draw(record(), tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "shown", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
+    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "hero", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_claim_is_one_table_of_what_is_counted_and_what_is_published():
+    rows = {(row["mode"], row["registration"]): row for row in hero.numbers(record())}
+    assert rows["strict", "user"]["instructions_per_io"] == 7000 and rows["lazy", "dmabuf"]["operations_per_io"] == 0
+    assert [rows[mode, "user"]["operations_per_io"] for mode in hero.modes(record())] == [0, 2, 3]
+    assert [rows[mode, "user"]["published_iops"] for mode in hero.modes(record())] == [5.01e6, 1.93e6, 0.57e6]
+    worse = {(row["mode"], row["registration"]): row for row in hero.numbers(record(dmabuf_map=0.5, lazy_cost=5000.0))}
+    assert worse["lazy", "dmabuf"]["instructions_per_io"] == 5000 and worse["lazy", "dmabuf"]["operations_per_io"] == 1
+    text = hero.text(record())
+    assert len(text) == 10 and "published, not ours" in text[7] and "1.93M" in text[8] and "1.93M" not in text[9]
+
+
+@pytest.mark.parametrize("spoil", ({"modes": ("strict", "lazy")}, {"jobs": ("seqread-1m",)}, {"registrations": ("none", "user")}))
+def test_a_record_that_has_not_all_of_it_makes_no_claim(spoil):
+    part = record()
+    part["plan"] |= spoil
+    assert hero.numbers(part) == [] and hero.text(part) == []
 
 
 KTAP = """KTAP version 1

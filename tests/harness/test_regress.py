@@ -148,7 +148,9 @@ def judged(base, tmp_path, monkeypatch):
     monkeypatch.setattr(gate, "PLACE", tmp_path)
     monkeypatch.setattr(provenance, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
     (tmp_path / "history").mkdir()
-    (tmp_path / "history/a.json").write_text(json.dumps(base))
+    for number in range(plot.ENOUGH):
+        older = {"commit": str(number) * 40, "commit_date": f"2020-01-0{number + 1}"} if number else {}
+        (tmp_path / f"history/{number}.json").write_text(json.dumps(base | older))
 
     def run(given):
         monkeypatch.setattr(gate, "take", lambda modes, kernel: given)
@@ -195,11 +197,15 @@ def test_lists_for_dashboards(base):
 
 
 def test_history_marks_steps_and_does_not_join_compilers(base, tmp_path):
-    records = [base | {"commit": "a" * 40}, slower(base, "io_read", 0.01) | {"commit": "b" * 40}, copy.deepcopy(base) | {"commit": "c" * 40}]
-    records[2]["made_of"]["kernel"]["made_from"]["compiler"] = "gcc 99"
+    records = [base | {"commit": "a" * 40}, slower(base, "io_read", 0.01) | {"commit": "b" * 40},
+               *(copy.deepcopy(base) | {"commit": letter * 40} for letter in "cde")]
+    for each in records[2:]:
+        each["made_of"]["kernel"]["made_from"]["compiler"] = "gcc 99"
+    plot.history(records[:4], tmp_path)
+    assert not (tmp_path / "history.csv").exists()
     plot.history(records, tmp_path)
     lines = (tmp_path / "history.csv").read_text().splitlines()
-    assert len(lines) == 37 and sum(line.endswith("True") for line in lines) == 12  # c differs by its compiler, no step
+    assert len(lines) == 61 and sum(line.endswith("True") for line in lines) == 12  # c differs by its compiler, no step
     assert plot.change_points([100, 100.4, 102, 102, 100]) == [2, 4]
 
 
