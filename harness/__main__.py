@@ -556,6 +556,9 @@ def main() -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # for the interpreter to close
         return 141
+    except ModuleNotFoundError as error:
+        print(f"harness: python3-{error.name} is missing here: `make deps` installs it", file=sys.stderr)
+        return fault.Fault.status
     except FileNotFoundError as error:
         missing = f"there is no {error.filename} here: `make doctor` says what this machine lacks"
         print(f"harness: {missing if '/' not in str(error.filename) else error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from ..fault import Fault
 
 PACKAGES = (
     "bc", "bison", "btrfs-progs", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dpkg-dev", "flex", "gcc", "git",
-    "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-matplotlib", "python3-numpy",
+    "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "make", "perl", "python3-jinja2", "python3-matplotlib", "python3-numpy",
     "python3-pytest", "python3-scipy", "python3-yaml", "qemu-system-x86", "sparse", "strace", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )
 LOCK_S = 600
@@ -26,7 +26,7 @@ DEB = ("build-essential", "debhelper", "libaio-dev", "libdrm-dev", "liburing-dev
 # What of them is used, where packages have other names.
 COMMANDS = ("bc", "bison", "busybox", "ccache", "chrt", "flex", "gcc", "git", "ldd", "make", "perl", "qemu-system-x86_64", "setpriv",
             "tar", "taskset", "xz")
-MODULES = ("matplotlib", "numpy", "pytest", "scipy")
+MODULES = ("jinja2", "matplotlib", "numpy", "pytest", "scipy")
 HEADERS = ("libaio.h", "libdrm/drm.h", "libelf.h", "liburing.h", "zlib.h")
 
 

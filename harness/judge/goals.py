@@ -17,12 +17,16 @@ class Goal:
     high: float
     value: float | None  # None: not measured
 
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if self.low <= self.value <= self.high else "NOT MET"
+
     def __str__(self) -> str:
         bound = f"{self.low:g}..{self.high:g}" if self.low else f"<= {self.high:g}"
-        if self.value is None:
-            return f"  {self.text:<62} {'-':>7}  {bound:<12} not measured"
-        met = "met" if self.low <= self.value <= self.high else "NOT MET"
-        return f"  {self.text:<62} {self.value:7.3f}  {bound:<12} {met}"
+        value = "-" if self.value is None else f"{self.value:.3f}"
+        return f"  {self.text:<62} {value:>7}  {bound:<12} {self.verdict}"
 
 
 def goals(result: Row) -> list[Goal]:

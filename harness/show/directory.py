@@ -39,5 +39,5 @@ def of_gate(base: Row, new: Row, found: list[Finding]) -> str:
     store.write(gate.PLACE / "record.json", new)
     dashboard.write(gate.PLACE, smaller=dashboard.of_history(new))
     plot.history([*(each for each in history.shown() if each["commit"] != new["commit"]), new], gate.PLACE)
-    report.write(gate.PLACE)
+    report.write(gate.PLACE, (base, new, found))
     return text

@@ -3,6 +3,8 @@
 
 import argparse
 import dataclasses
+import gzip
+import json
 import re
 import shutil
 import struct
@@ -15,9 +17,11 @@ import pytest
 import readme
 import test_bench
 import test_cost
+import test_regress
 
 from harness import __main__
 from harness.build import deps
+from harness.judge import regress
 from harness.paths import ROOT
 from harness.record import store
 from harness.show import cost as show_cost
@@ -56,21 +60,48 @@ def test_no_name_is_used_twice_and_every_reference_is_met(run):
     assert set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', text)) <= set(names)
 
 
-def test_everything_is_in_it_in_order(run):
+def titles(text):
+    return re.findall(r"<(?:h2|summary)>([^<]+)</(?:h2|summary)>", text)
+
+
+def test_the_claim_comes_first_and_everything_is_in_it(run):
     text = report.write(run).read_text()
-    titles = re.findall("<h2>([^<]+)</h2>", text)
-    assert titles[:2] == ["IOPS, cost and operations (bench)", "Exact cost per I/O (cost)"]
-    drawn = [title for _, title, _ in report.FIGURES if title in titles]
-    assert len(drawn) == 7 and titles[2:9] == drawn
-    assert titles[-4:] == ["A projection to hardware", "Conditions of bench/run.json", "Conditions of cost/cost.json", "What is not shown"]
-    assert "History: not measured for this report." in text and "PROJECTION, not a measurement" in text
+    places = [text.index(each) for each in ("<nav>", "PASS</span>5 of 5 claims hold", "dmabuf: no IOMMU map", 'id="figure-hero"', "fio 3.33", "<h2>Instructions per I/O (bench)</h2>")]
+    assert places == sorted(places)
+    names = titles(text)
+    assert names[:6] == ["Instructions per I/O (bench)", "Operations per I/O (bench)", "IOPS of the emulated machine (bench)", "Exact cost per I/O (cost)", "Goals (cost)",
+                         "What an I/O does (cost)"]
+    drawn = [title for _, title, _ in report.FIGURES if title in names]
+    assert len(drawn) == 7 and [name for name in names if name in drawn] == drawn
+    assert names[-4:] == ["Details", "Conditions of bench/run.json", "Conditions of cost/cost.json", "What is not shown"]
+    assert "<pre" not in text and "Cost of recorded commits: no `make regress` of this kernel stands beside this run." in text.replace("&#39;", "'")
+    assert set(re.findall(r'<a href="#([^"]+)"', text)) <= set(re.findall(r'\bid="([^"]+)"', text))
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+    assert "0.571" in cells and "4,000" in cells  # of 4,000 instructions over 7,000
+
+
+@pytest.mark.parametrize("spoil, says", (({"dmabuf_map": 0.02}, "FAIL</span>1 of 5 claims fail"), ({"lazy_cost": 4400.0}, "FAIL</span>1 of 5 claims fail")))
+def test_a_claim_that_fails_is_seen_first(run, spoil, says):
+    store.write(run / "run.json", test_bench.record(**spoil) | {"made_of": store.read(run / "run.json")["made_of"]})
+    text = report.write(run).read_text()
+    assert says in text and '<span class="badge bad">FAILS</span>dmabuf' in text
+
+
+def test_what_costs_more_is_named_in_the_report_of_a_gate(tmp_path, data):
+    base = json.loads(gzip.decompress((data / "record.json.gz").read_bytes()))
+    new = test_regress.slower(base, "io_read", 0.03, "strict")
+    store.write(tmp_path / "record.json", new)
+    text = report.write(tmp_path, (base, new, regress.findings(base, new))).read_text()
+    assert "FAIL</span>4 of 4 claims fail" in text and "<td>io_read</td>" in text and "What moved: strict read-4k dmabuf" in text
+    assert "PASS</span>1 of 1 claims hold" in report.write(tmp_path, (base, base, [])).read_text()
 
 
 def test_figures_of_another_kernel_are_left_out(run):
     other = store.read(run.parent / "cost/cost.json")
     other["made_of"]["kernel"]["bzimage_sha256"] = "other"
     store.write(run.parent / "cost/cost.json", other)
-    assert "Exact cost per I/O (cost)" not in report.write(run).read_text()
+    text = report.write(run).read_text()
+    assert "(cost)" not in text and "no `make cost` of this kernel stands beside this run" in text
 
 
 def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
@@ -84,7 +115,7 @@ def test_the_run_of_a_host_is_shown_and_spoils_no_other(run):
     store.write(place / "run.json", result)
     (place / "table.txt").write_text(table.text(result))
     text = report.write(place).read_text()
-    assert "a disk behind dmar0" in text and "Exact cost per I/O (cost)" not in text
+    assert "a disk behind dmar0" in text and "(cost)" not in text
     assert report.companions(run) == [run.parent / "cost"]
 
 
@@ -115,7 +146,7 @@ def test_a_browser_shows_it(run, tmp_path):
     place = report.write(run)
     argv = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     dom = subprocess.run([*argv, "--dump-dom", f"file://{place}"], capture_output=True, text=True, timeout=90).stdout
-    assert dom.count("<svg") == 7 and "What is not shown" in dom
+    assert dom.count("<svg") == 8 and "What is not shown" in dom
     shot = tmp_path / "report.png"
     subprocess.run([*argv, "--window-size=1200,6000", f"--screenshot={shot}", f"file://{place}"], capture_output=True, timeout=90)
     width, height, raw = pixels(shot.read_bytes())
