@@ -210,7 +210,9 @@ def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
     if not args.jobs and args.bench != "short":
-        plan = dataclasses.replace(plan, jobs=tuple(name for name, job in bench.JOBS.items() if args.destructive or not job.writes))
+        plan = dataclasses.replace(plan, jobs=host.possible(bench.JOBS, args.destructive))
+    elif not args.jobs:
+        plan = dataclasses.replace(plan, jobs=host.possible(plan.jobs, args.destructive))
     if args.bench != "short":
         plan = dataclasses.replace(plan, runtime_ms=5000)
     run, result = host.measure(plan, args.dev, args.destructive)

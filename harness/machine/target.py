@@ -91,9 +91,16 @@ def numbers(block: Path) -> dict[str, str]:
     return {text(each / "dev"): each.name for each in (block, *block.glob(f"{block.name}p*")) if (each / "dev").exists()}
 
 
+def descriptors() -> Iterator[Path]:
+    for process in os.listdir(PROC):
+        if process.isdigit():
+            with suppress(OSError):
+                yield from (PROC / process / "fd" / name for name in os.listdir(PROC / process / "fd"))
+
+
 def opener(wanted: set[str]) -> str:
-    """A process that has one of these devices open."""
-    for link in PROC.glob("[0-9]*/fd/*"):
+    """A process that has one of these devices open; processes may end while we look."""
+    for link in descriptors():
         with suppress(OSError):
             info = os.stat(link)
             if stat.S_ISBLK(info.st_mode) and f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}" in wanted:

@@ -35,6 +35,7 @@ class Job:
     cost_ios_dmabuf: int = 0
     file: str = ""  # of jobs/, if its name is another
     environment: str = ""
+    memory: str = "scattered"  # of fio.MEMORY: of what kind its buffers are, for every registration
 
     @property
     def writes(self) -> bool:
@@ -49,9 +50,18 @@ JOBS = {job.name: job for job in (
     Job("seqwrite-128k", 128 << 10, 2500, 12000),
     Job("seqread-1m", 1 << 20, 400, 8000),
     Job("seqwrite-1m", 1 << 20, 400, 8000),
+    # The same in memory that lies in few pieces.
+    Job("randread-4k-huge", 4 << 10, 15000, 20000, file="randread-4k", memory="2m"),
+    Job("seqread-128k-huge", 128 << 10, 2500, 12000, file="seqread-128k", memory="2m"),
+    Job("seqwrite-128k-huge", 128 << 10, 2500, 12000, file="seqwrite-128k", memory="2m"),
+    Job("seqread-1m-huge", 1 << 20, 2500, 8000, file="seqread-1m", memory="2m"),
+    Job("seqwrite-1m-huge", 1 << 20, 2500, 8000, file="seqwrite-1m", memory="2m"),
 )}
+# Both kinds of memory where it matters: a 4 KiB I/O has one page of either.
+USUAL = ("randread-4k", "randwrite-4k", "randrw-4k", "seqread-128k", "seqread-128k-huge", "seqread-1m", "seqread-1m-huge", "seqwrite-1m")
 # What README.md shows, in its words.
-SHOWN = {"randread-4k": "random 4 KiB read", "seqread-128k": "sequential 128 KiB read", "seqread-1m": "sequential 1 MiB read"}
+SHOWN = {"randread-4k": "random 4 KiB read", "seqread-128k": "sequential 128 KiB read", "seqread-128k-huge": "sequential 128 KiB read",
+         "seqread-1m": "sequential 1 MiB read", "seqread-1m-huge": "sequential 1 MiB read"}
 # Curves of block size and queue depth; what they cost, `make cost` says exactly.
 SWEEPS = {job.name: job for job in (
     *(Job(f"bs-{kib}k", kib << 10, file="sweep-bs", environment=f"BS={kib}k") for kib in (4, 16, 64, 256, 1024)),
@@ -61,15 +71,23 @@ SWEEPS = {job.name: job for job in (
 
 @dataclass(frozen=True)
 class Plan:
-    jobs: tuple[str, ...] = tuple(JOBS)
+    jobs: tuple[str, ...] = USUAL
     registrations: tuple[str, ...] = REGISTRATIONS
     modes: tuple[str, ...] = tuple(MODES)
     rounds: int = 6  # wall-clock boots of each mode, a pair each: six reach 95 %, five do not (harness/judge/stats.py)
     passes: int = 2  # of the wall clock in a boot: forth and back
     runtime_ms: int = 500  # of a pass
-    cost_rounds: int = 3  # cost measurements of each cell, in one boot of each mode
+    cost_rounds: int = 2  # cost measurements of each cell, in one boot of each mode
     column: Column = DEFAULT
     read_only: bool = False
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """The kind of each job's memory."""
+        return {job: (JOBS | SWEEPS)[job].memory for job in self.jobs}
+
+    def recorded(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"memory": self.memory}
 
     @property
     def costed(self) -> bool:
@@ -104,7 +122,7 @@ class Plan:
 
 
 SWEEP = Plan(jobs=tuple(SWEEPS), runtime_ms=400, cost_rounds=0)
-SHORT = Plan(jobs=("randread-4k", "seqread-1m"), rounds=1, runtime_ms=400, cost_rounds=3)
+SHORT = Plan(jobs=("randread-4k", "seqread-1m", "seqread-1m-huge"), rounds=1, runtime_ms=400)
 
 
 def on(column: Column, wanted: Plan) -> Plan:
@@ -160,8 +178,8 @@ done
 CLOCK_TRIES = 10
 
 
-def shell(job: str, output: str, registration: str, limit: str, device: str, before: str = "", how: str = "must") -> str:
-    return f"{how} " + fio.command(job, output, registration.removesuffix("-again"), limit, device, before)
+def shell(job: str, output: str, registration: str, memory: str, limit: str, device: str, before: str = "", how: str = "must") -> str:
+    return f"{how} " + fio.command(job, output, registration.removesuffix("-again"), memory, limit, device, before)
 
 
 def verify(plan: Plan) -> list[str]:
@@ -172,8 +190,8 @@ def verify(plan: Plan) -> list[str]:
         lines += [f"must ${{TESTS:-/tests}}/verify {how} --bs {size} {disk}"
                   for disk in plan.disks("DEV") for size in ("4k", "1m")]
         if not plan.read_only:
-            lines.append(shell("verify", f"$RESULTS/verify.{registration}.json", registration, plan.column.options,
-                               ":".join(plan.disks("DEV"))))
+            lines += [shell("verify", f"$RESULTS/verify.{registration}.{memory}.json", registration, memory, plan.column.options, ":".join(plan.disks("DEV")))
+                      for memory in dict.fromkeys(plan.memory.values())]
         lines.append(f"echo verified {registration}")
     return lines
 
@@ -183,7 +201,7 @@ def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     disks = ":".join(plan.disks("NULLDEV"))
     cells = plan.balanced(number)
     lines = verify(plan) if number == 0 else []
-    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, limit, disks,
+    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, disks,
                     job.environment)
               for job, registration, turn in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
@@ -196,7 +214,7 @@ def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios
     On a busy machine the meter may sleep through a pause of the wall clock; then longer ones are tried."""
     name = f"$RESULTS/{kind}.{job.name}.{registration}.{number}"
     disks = ":".join(plan.disks("NULLDEV"))
-    tried = shell(job.name, f"{name}.fio.json", registration,
+    tried = shell(job.file or job.name, f"{name}.fio.json", registration, job.memory,
                   f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=$pause --thinktime_blocks={ios}", disks,
                   f"meter {name}.json {disks} {kind}", how="try")
     pauses = "100ms" if plan.costed else "1500ms 6s 24s"
@@ -287,7 +305,7 @@ def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
                 sample = fio.sample(fio.parse(path.read_text()))
                 if sample.runtime_ms < 0.8 * plan.runtime_ms:  # the last batch may end it early
                     raise Fault(f"{path} ran for {sample.runtime_ms} ms where {plan.runtime_ms} were asked for")
-                rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number + 1, "pass": turn,
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": number + 1, "pass": turn,
                              "order": order, **dataclasses.asdict(sample)})
     return rows
 
@@ -297,6 +315,8 @@ def window(boot: Path, kind: str, job: Job, registration: str, number: int) -> t
     name = f"{kind}.{job.name}.{registration}.{number}"
     ios = fio.sample(fio.parse((boot / f"{name}.fio.json").read_text())).ios
     meter = store.read(boot / f"{name}.json")
+    if why := fio.other_memory(job.memory, meter["pages"], meter["runs"]):
+        raise Fault(f"{boot.name}, {job.name} {registration}: {why}")
     return ios * meter["requests"] / meter["total_requests"], meter
 
 
@@ -311,7 +331,7 @@ def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
             for number in range(1, plan.cost_rounds + 1):
                 ios, took = window(boot, "cost", job, registration, number)
                 busy_ns = took["wall_ns"] - took["own_ns"] - took["turns"] * turn_ns
-                rows.append({"mode": mode, "registration": registration, "job": job.name, "round": number, "ios": ios,
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": number, "ios": ios,
                              "instructions_per_io": busy_ns / NS_AN_INSTRUCTION / ios})
     return rows
 
@@ -325,8 +345,8 @@ def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
                 saw["flush"] = None  # the tracepoint of another model, which this kernel has too
             per_io: dict[str, Any] = {f"{event}_per_io": None if saw[event] is None else saw[event] / ios
                                       for event in EVENTS}
-            rows.append({"mode": mode, "registration": registration, "job": job.name, "ios": ios, **per_io,
-                         "bytes_per_command": job.block_bytes / per_io["command_per_io"]})
+            rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "ios": ios,
+                         "pages": saw["pages"], "runs": saw["runs"], **per_io, "bytes_per_command": job.block_bytes / per_io["command_per_io"]})
     return rows
 
 
@@ -338,6 +358,6 @@ def collect(run: Path, plan: Plan, kernel: Path) -> dict[str, Any]:
             if (mode, registration) not in verified:
                 raise Fault(f"{mode} {registration} was measured without verified data: remove {run} and run again")
     return {"schema": schema.SCHEMA, "id": "", "accel": sorted({boot["accel"] for boot in done}),
-            "plan": dataclasses.asdict(plan), "made_of": provenance.made_of(kernel), "circumstances": provenance.circumstances(),
+            "plan": plan.recorded(), "made_of": provenance.made_of(kernel), "circumstances": provenance.circumstances(),
             "boots": done, "speed": speed_rows(run, plan), "cost": cost_rows(run, plan),
             "operations": operation_rows(run, plan)}

@@ -4,7 +4,6 @@
 from dataclasses import dataclass
 
 from ..machine.modes import IOMMUS
-from . import fio
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Column:
 JOBS2 = "--numjobs=2 --group_reporting --offset_increment=64m"  # apart, or they could not verify
 
 COLUMNS = {column.name: column for column in (
-    Column("vtd", "VT-d, one processor, one job, one device, 512-byte blocks, 4 KiB pages"),
+    Column("vtd", "VT-d, one processor, one job, one device, 512-byte blocks"),
     Column("amd", "AMD-Vi", iommu="amd"),
     Column("virtio", "virtio-iommu", iommu="virtio"),
     Column("smp2", "two processors", cpus=2, icount=False),
@@ -33,9 +32,6 @@ COLUMNS = {column.name: column for column in (
     Column("smp2-jobs2", "two jobs on two processors", cpus=2, icount=False, options=JOBS2),
     Column("disks2", "two devices", disks=2),
     Column("lba4k", "4 KiB logical blocks", block=4096),
-    # Buffers of every registration, the user's too, as on a machine whose memory is in pieces.
-    Column("scattered", "4 KiB pages, no two of them neighbours", options=f"--ioengine={fio.ENGINE} --pages=scattered"),
-    Column("huge", "2 MiB pages", options=f"--ioengine={fio.ENGINE} --pages=2m"),
     Column("unpatched", "unpatched kernel", unpatched=True),
 )}
 DEFAULT = COLUMNS["vtd"]

@@ -10,6 +10,8 @@ from ..fault import Fault
 # Where the guest has them; a host says otherwise.
 ENGINE = "external:${PLUGIN:-/usr/lib/dmabuf.so}"
 JOBS = "${JOBS:-/jobs}"
+MEMORY = {"scattered": "scattered 4 KiB pages", "2m": "2 MiB pages"}  # of what kind buffers are, whatever registers them: pages= of the engine
+PAGE, HUGE = 4 << 10, 2 << 20
 PERCENTILES = {"p50": "50.000000", "p99": "99.000000", "p999": "99.900000"}
 
 
@@ -28,10 +30,19 @@ class Sample:
     context_switches: int
 
 
-def command(job: str, output: str, registration: str, limit: str, device: str, before: str = "") -> str:
-    """A shell line: the same job file for every registration, only its variables and the length of the run differ."""
+def command(job: str, output: str, registration: str, memory: str, limit: str, device: str, before: str = "") -> str:
+    """A shell line: the same job file for every registration, only its variables, the memory and the length of the run differ."""
     return (f"env DEV={device} ENGINE={ENGINE} REGISTRATION={registration} {before} "
-            f"fio --output-format=json --output={output} {limit} {JOBS}/{job}.fio")
+            f"fio --output-format=json --output={output} --ioengine={ENGINE} --pages={memory} {limit} {JOBS}/{job}.fio")
+
+
+def other_memory(memory: str, pages: int, runs: int) -> str:
+    """Why buffers of so many pages in so many runs of neighbours are not of that kind; empty if they are."""
+    if not pages:
+        return "no buffer of the engine was seen in /proc/PID/pagemap"
+    most = -(-pages * PAGE // HUGE)
+    good = runs >= pages - pages // 100 - 1 if memory == "scattered" else runs <= most
+    return "" if good else f"{pages} pages lie in {runs} pieces, and memory of the kind {memory} has {'one for each page' if memory == 'scattered' else f'at most {most}'}"
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from . import bench
 from .columns import Column
 
 NEEDED = ("fio", "dmabuf.so", "meter", "tests/verify")  # of build/
+HUGE_PAGES = 16  # of 2 MiB, of a job's buffers
+TOO_FEW = f"fewer than {HUGE_PAGES} huge pages are free: write so many and more into /proc/sys/vm/nr_hugepages"
 
 
 def run_script(script: str, device: Path, directory: Path, cpu: int) -> None:
@@ -76,9 +79,22 @@ def cost_rows(run: Path, plan: bench.Plan) -> list[dict[str, Any]]:
         for job, registration in plan.cells(backwards=False):
             ios, saw = bench.window(run / "boots" / f"cost-{mode}", "events", job, registration, 1)
             if saw["instructions"] is not None:
-                rows.append({"mode": mode, "registration": registration, "job": job.name, "round": 1, "ios": ios,
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": 1, "ios": ios,
                              "instructions_per_io": saw["instructions"] / ios})
     return rows
+
+
+def fits(name: str) -> bool:
+    """Has this machine memory of a job's kind?"""
+    return bench.JOBS[name].memory != "2m" or int(target.text(target.SYS / "kernel/mm/hugepages/hugepages-2048kB/free_hugepages") or 0) >= HUGE_PAGES
+
+
+def possible(names: Iterable[str], destructive: bool) -> tuple[str, ...]:
+    """Jobs that nobody named: those that destroy nothing, unless that may be, and have their memory."""
+    wanted = [name for name in names if destructive or not bench.JOBS[name].writes]
+    if left_out := [name for name in wanted if not fits(name)]:
+        progress.say(f"host: without {' '.join(left_out)}: {TOO_FEW}")
+    return tuple(name for name in wanted if name not in left_out)
 
 
 def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[str, Any]]:
@@ -89,6 +105,8 @@ def measure(plan: bench.Plan, path: str, destructive: bool) -> tuple[Path, dict[
     writers = [name for name in plan.jobs if bench.JOBS[name].writes]
     if writers and not destructive:
         raise Fault(f"{' '.join(writers)} would destroy what is on DEV={path}: say DESTRUCTIVE=1 if that may be")
+    if lacking := [name for name in plan.jobs if not fits(name)]:
+        raise Fault(f"{' '.join(lacking)}: {TOO_FEW}, or leave them out (JOBS=)")
     cpu = target.cpu_for(disk)
     iommu = "vtd" if list(target.SYS.glob("class/iommu/dmar*")) else "amd"  # for which there is a tracepoint of flushes
     plan = dataclasses.replace(plan, read_only=not destructive, column=Column(
@@ -111,7 +129,7 @@ def collect(plan: bench.Plan, disk: target.Disk, cpu: int, run: Path) -> dict[st
     made_of = {"kernel": {"release": platform.release(), "version": platform.version()},
                "engine_sha256": sources.sha256(BUILD / "dmabuf.so"), "meter_sha256": sources.sha256(BUILD / "meter"),
                "fio": {"version": sources.FIO_VERSION, "sha256": sources.sha256(BUILD / "fio")}}
-    return {"schema": schema.SCHEMA, "id": "", "accel": ["hardware"], "plan": dataclasses.asdict(plan),
+    return {"schema": schema.SCHEMA, "id": "", "accel": ["hardware"], "plan": plan.recorded(),
               "made_of": made_of, "host": place,
               "circumstances": {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                                 "qemu": "no QEMU", "host_cpu": provenance.host_cpu(), "host_cpus": os.cpu_count(),

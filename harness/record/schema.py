@@ -11,9 +11,10 @@ from typing import Any
 from . import mechanisms
 
 REGISTRATIONS = ("none", "user", "dmabuf")
+ANY_MEMORY = "4k"  # whatever the kernel gave: a cell of it repeats in no other boot
 AGAIN = "user-again"  # `user` once more, as if it were another: what differs is noise
 
-SCHEMA = 3  # of run.json; 2 is read, too: upgraded()
+SCHEMA = 4  # of run.json; 2 and 3 are read, too: upgraded()
 
 
 # What a whole record has, as far as tables, figures and comparisons read it: a type, a list of one shape, keys with
@@ -43,11 +44,11 @@ class Kind:
 KINDS = (
     Kind("run.json", SCHEMA, "speed", {
         "id": str, "accel": [str], "made_of": KERNEL | {"fio": {"version": str}}, "circumstances": WHEN,
-        "plan": {"jobs": [str], "registrations": [str], "modes": [str], "rounds": int, "passes": int, "cost_rounds": int,
+        "plan": {"jobs": [str], "memory": {ANY: str}, "registrations": [str], "modes": [str], "rounds": int, "passes": int, "cost_rounds": int,
                  "column": {"name": str, "text": str, "iommu": str}},
-        "speed": [PLACE | {"job": str, "round": int, "iops": NUMBER, "latency_ns": {ANY: NUMBERS}}],
-        "cost": [PLACE | {"job": str, "round": int, "instructions_per_io": NUMBER}],
-        "operations": [PLACE | {"job": str, "bytes_per_command": NUMBER, "command_per_io": NUMBER}
+        "speed": [PLACE | {"job": str, "memory": str, "round": int, "iops": NUMBER, "latency_ns": {ANY: NUMBERS}}],
+        "cost": [PLACE | {"job": str, "memory": str, "round": int, "instructions_per_io": NUMBER}],
+        "operations": [PLACE | {"job": str, "memory": str, "bytes_per_command": NUMBER, "command_per_io": NUMBER}
                        | {f"{name}_per_io": NUMBER_OR_NONE for name in ("map", "unmap", "flush")}]}),
     Kind("cost.json", 2, "rows", {
         "id": str, "made_of": KERNEL, "circumstances": WHEN, "modes": [str], "cases": {ANY: {"arguments": str}},
@@ -80,6 +81,7 @@ def gaps(found: dict[str, Any], kind: Kind) -> Iterator[str]:
     if kind is not OF_BENCH:
         return
     plan = found["plan"]
+    yield from (f"plan.memory.{job}" for job in plan["jobs"] if job not in plan["memory"])
     for name, rounds in (("speed", plan["rounds"] * plan["passes"]), ("operations", 1), ("cost", plan["cost_rounds"])):
         again = [AGAIN] if name == "speed" and "user" in plan["registrations"] else []
         there = Counter((row["mode"], row["job"], row["registration"]) for row in found[name])
@@ -89,7 +91,10 @@ def gaps(found: dict[str, Any], kind: Kind) -> Iterator[str]:
 
 
 def upgraded(found: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """A record as the harness of today writes it.  Schema 2 of run.json measured each cell once a boot."""
-    if kind is OF_BENCH and found.get("schema") == 2 and isinstance(found.get("plan"), dict):
-        return found | {"schema": SCHEMA, "plan": found["plan"] | {"passes": 1}}
-    return found
+    """A record as the harness of today writes it.  Schema 2 of run.json measured each cell once a boot; before 4 memory was what the kernel gave."""
+    plan = found.get("plan")
+    if kind is not OF_BENCH or found.get("schema") not in (2, 3) or not isinstance(plan, dict) or not isinstance(plan.get("jobs"), list):
+        return found
+    rows = {name: [{"memory": ANY_MEMORY} | row if isinstance(row, dict) else row for row in found[name]] for name in ("speed", "cost", "operations")
+            if isinstance(found.get(name), list)}
+    return found | rows | {"schema": SCHEMA, "plan": {"passes": 1, "memory": {str(job): ANY_MEMORY for job in plan["jobs"]}} | plan}

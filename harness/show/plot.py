@@ -13,7 +13,7 @@ from matplotlib.axes import Axes  # noqa: E402
 
 from ..judge import stats  # noqa: E402
 from ..measure import attribution, cost  # noqa: E402
-from ..record.rows import select  # noqa: E402
+from ..record.rows import select, titled  # noqa: E402
 from ..record.schema import AGAIN  # noqa: E402
 from . import hero as headline  # noqa: E402
 from . import published  # noqa: E402
@@ -89,7 +89,7 @@ def bars(axes: Axes, record: Row, job: str, rows: str, value: str) -> list[Row]:
             numbers.append({"job": job, "mode": mode, "registration": registration, "median": estimate.value,
                             "low": estimate.low, "high": estimate.high, "confidence": estimate.confidence,
                             "n": estimate.n, "runs": " ".join(f"{number:.6g}" for number in values)})
-    finish(axes, plan, job, [max(row["high"], row["median"]) for row in numbers] + [row["median"] for row in numbers])
+    finish(axes, plan, titled(record, job), [max(row["high"], row["median"]) for row in numbers] + [row["median"] for row in numbers])
     return numbers
 
 
@@ -112,7 +112,7 @@ def stacks(axes: Axes, record: Row, job: str) -> list[Row]:
             tops.append(base)
             numbers.append({key: row[key] for key in ("job", "mode", "registration", "map_per_io", "unmap_per_io",
                                                        "flush_per_io", "command_per_io", "bytes_per_command")})
-    finish(axes, plan, job, [*tops, 0.0])
+    finish(axes, plan, titled(record, job), [*tops, 0.0])
     axes.set_xticks([x for x, _ in names], [name for _, name in names], rotation=90, fontsize=6)
     for index, mode in enumerate(plan["modes"]):
         axes.annotate(mode, (index, 0), xycoords=("data", "axes fraction"), xytext=(0, -32), textcoords="offset points", ha="center", va="top", fontsize=8)
@@ -201,7 +201,7 @@ def forest(record: Row, directory: Path) -> None:
                         "reason": found.reason})
     what = " and ".join(dict.fromkeys(f"interval {found.named} pairs" if found.confidence >= stats.INTERVAL else found.named for found in ratios))
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(keys)), [f"{job}, {mode}" for mode, job in keys], fontsize=7)
+    axes.set_yticks(range(len(keys)), [f"{titled(record, job)}, {mode}" for mode, job in keys], fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda number, _: f"{number:g}"))
@@ -234,7 +234,7 @@ def percentiles(axes: Axes, record: Row, job: str) -> list[Row]:
     axes.set_ylim(min(row["p50_us"] for row in numbers) / 2, max(row["p999_us"] for row in numbers) * 1.3)
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.minorticks_off()
-    axes.set_title(job, fontsize=9)
+    axes.set_title(titled(record, job), fontsize=9)
     axes.set_xlim(-0.6, len(plan["modes"]) - 0.4)
     axes.set_xticks(range(len(plan["modes"])), plan["modes"], fontsize=8)
     axes.tick_params(axis="y", labelsize=7)

@@ -9,7 +9,7 @@ from ..judge.claims import claims
 from ..machine.modes import IOMMUS
 from ..measure import columns
 from ..measure.columns import COLUMNS, DEFAULT
-from ..record.rows import select
+from ..record.rows import select, titled
 from ..record.schema import AGAIN
 from . import hero
 
@@ -35,7 +35,7 @@ def compared(record: dict[str, Any], rows: str, value: str, form: str) -> list[s
     for job in plan["jobs"]:
         pair = f"{registrations[-1]}/{registrations[-2]}" if len(registrations) > 1 else ""
         text.append(line("", *registrations, pair, "from..to", "which is") if not text else "")
-        text.append(f" {job}")
+        text.append(f" {titled(record, job)}")
         for mode in plan["modes"]:
             values = [stats.rounds(select(record[rows], job=job, mode=mode, registration=registration), value)
                       for registration in registrations]
@@ -51,7 +51,7 @@ def verdicts(record: dict[str, Any]) -> list[str]:
     """Each wall-clock ratio to `user`: is it more than noise?"""
     text = [line("", "", "ratio", "from..to", "A/A band") + "  verdict"]
     for job in record["plan"]["jobs"]:
-        text.append(f" {job}")
+        text.append(f" {titled(record, job)}")
         for mode in record["plan"]["modes"]:
             def of(registration: str) -> list[float]:
                 return stats.rounds(select(record["speed"], job=job, mode=mode, registration=registration), "iops")
@@ -66,7 +66,7 @@ def verdicts(record: dict[str, Any]) -> list[str]:
 def operations(record: dict[str, Any]) -> list[str]:
     text = [line("", "", "map", "unmap", "flush", "commands", "KiB/command")]
     for job in record["plan"]["jobs"]:
-        text.append(f" {job}")
+        text.append(f" {titled(record, job)}")
         for row in select(record["operations"], job=job):
             fields = ["-" if row[f"{name}_per_io"] is None else f"{row[f'{name}_per_io']:.3f}"
                       for name in ("map", "unmap", "flush", "command")]
@@ -127,7 +127,7 @@ def side_by_side(records: list[dict[str, Any]], modes: tuple[str, ...]) -> str:
     text = ["Instructions and operations per I/O, every column (-: not counted there)",
             f"  {'':<12}{'':<13}{'':<8}{'instructions':>13}{'map':>8}{'unmap':>8}{'flush':>8}{'commands':>10}"]
     for job in records[0]["plan"]["jobs"]:
-        text.append(f" {job}")
+        text.append(f" {titled(records[0], job)}")
         for record in records:
             column = COLUMNS[record["plan"]["column"]["name"]]
             for row in record["operations"]:

@@ -10,7 +10,7 @@ from ..judge import regress, stats
 from ..judge.goals import goals
 from ..measure import attribution, gate
 from ..record import mechanisms
-from ..record.rows import average, select
+from ..record.rows import average, select, titled
 from ..record.schema import AGAIN
 
 Row = dict[str, Any]
@@ -46,7 +46,7 @@ def cost(record: Row) -> Table:
     rows = []
     for job, mode in places(record):
         values = [stats.rounds(select(record["cost"], job=job, mode=mode, registration=name), "instructions_per_io") for name in names]
-        found = [job, mode, *(said(median(each) if each else None, ",.0f") for each in values)]
+        found = [titled(record, job), mode, *(said(median(each) if each else None, ",.0f") for each in values)]
         if len(names) > 1:
             ratio = stats.ratio(values[-1], values[-2])
             found += [f"{ratio.value:.3f}", span(ratio)]
@@ -57,7 +57,7 @@ def cost(record: Row) -> Table:
 
 
 def operations(record: Row) -> Table:
-    rows = [(row["job"], row["mode"], row["registration"], *(said(row[f"{name}_per_io"], ".3f") for name in ("map", "unmap", "flush", "command")),
+    rows = [(titled(record, job), row["mode"], row["registration"], *(said(row[f"{name}_per_io"], ".3f") for name in ("map", "unmap", "flush", "command")),
              f"{row['bytes_per_command'] / 1024:.0f}") for job in record["plan"]["jobs"] for row in select(record["operations"], job=job)]
     return Table("Operations per I/O", ("job", "mode", "registration", "IOMMU maps", "unmaps", "IOTLB flushes", "NVMe commands", "KiB a command"), rows,
                  "Counted by tracepoints. These carry over to hardware.", words=3, folded=True)
@@ -71,7 +71,7 @@ def speed(record: Row) -> Table:
 
         for name in record["plan"]["registrations"]:
             found = stats.verdict(of(name), of("user"), of(AGAIN)) if name != "user" and of("user") else None
-            rows.append((job, mode, name, f"{stats.median(of(name)).value:,.0f}", *((f"{found.ratio.value:.3f}", span(found.ratio), f"x{found.band:.2f}", str(found))
+            rows.append((titled(record, job), mode, name, f"{stats.median(of(name)).value:,.0f}", *((f"{found.ratio.value:.3f}", span(found.ratio), f"x{found.band:.2f}", str(found))
                                                                                    if found else ("", "", "", ""))))
     return Table("IOPS of the emulated machine", ("job", "mode", "registration", "IOPS", "over user", "from, to", "A/A band", "more than noise?"), rows,
                  "Time of an emulated machine: it ranks the rows of one mode at best, and is no hardware figure. Called is what lies beyond 5 % and beyond "

@@ -73,10 +73,16 @@ def conditions(result):
             "VT-d and NVMe emulated, one processor, a null disk, 128 requests deep in batches of 32, fio's own work included."]
 
 
+def shown(result):
+    """Jobs with their titles."""
+    kinds = {"scattered": ", scattered pages", "2m": ", 2 MiB pages"}
+    return [(job, title + ("" if job.endswith("-4k") else kinds.get(result["plan"]["memory"][job], ""))) for job, title in bench.SHOWN.items() if job in result["plan"]["jobs"]]
+
+
 def table(result):
     text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio of pairs | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for job, title in bench.SHOWN.items():
+    for job, title in shown(result):
         for mode in result["plan"]["modes"]:
             where = {"mode": mode, "job": job}
             user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
@@ -90,7 +96,7 @@ def table(result):
 def called(result):
     """Of the reads shown, the IOPS ratios that are more than noise, those that are nothing, and the others with what they lack."""
     loud, alike, none = [], [], []
-    for job, title in bench.SHOWN.items():
+    for job, title in shown(result):
         for mode in result["plan"]["modes"]:
             dmabuf, user, again = (stats.rounds(select(result["speed"], job=job, mode=mode, registration=name), "iops")
                                    for name in ("dmabuf", "user", AGAIN))

@@ -16,7 +16,7 @@ from harness.fault import Fault
 from harness.judge import claims
 from harness.machine import guest
 from harness.machine.modes import MODES
-from harness.measure import bench, columns
+from harness.measure import bench, columns, fio
 from harness.show import hero, table
 
 PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
@@ -109,10 +109,11 @@ def boot(data, tmp_path):
     # 1000 I/Os of two requests each at 10 us, and time of the filler and of the meter that must not matter
     (place / "cost.randread-4k.user.1.json").write_text(json.dumps(
         {"total_requests": 5000, "requests": 2000, "wall_ns": 10000000 + 4 * 777 + 55, "own_ns": 55, "turns": 777,
-         "turn_ns": 4.0}))
+         "turn_ns": 4.0, "pages": 100, "runs": 100}))
     (place / "events.randread-4k.user.1.fio.json").write_text(fio_json(data, 2500))
     (place / "events.randread-4k.user.1.json").write_text(json.dumps(
-        {"total_requests": 5000, "requests": 2000, "map": 2000, "unmap": 1000, "flush": None, "command": 2000}))
+        {"total_requests": 5000, "requests": 2000, "map": 2000, "unmap": 1000, "flush": None, "command": 2000,
+         "pages": 100, "runs": 100}))
     return tmp_path, plan
 
 
@@ -126,6 +127,34 @@ def test_operations_are_per_io_not_per_request(boot):
     row, = bench.operation_rows(*boot)
     assert (row["map_per_io"], row["unmap_per_io"], row["flush_per_io"], row["command_per_io"]) == (2, 1, None, 2)
     assert row["bytes_per_command"] == 2048
+
+
+@pytest.mark.parametrize("memory, pages, runs, says", (
+    ("scattered", 8192, 8192, ""), ("scattered", 8192, 8111, ""), ("scattered", 8192, 8100, "8192 pages lie in 8100 pieces"),
+    ("2m", 8192, 16, ""), ("2m", 8192, 1, ""), ("2m", 8193, 17, ""), ("2m", 8192, 17, "has at most 16"), ("2m", 0, 0, "no buffer"), ("scattered", 0, 0, "no buffer")))
+def test_memory_is_of_the_kind_that_the_plan_says(memory, pages, runs, says):
+    found = fio.other_memory(memory, pages, runs)
+    assert says in found and bool(says) == bool(found)
+
+
+@pytest.mark.parametrize("kind, rows", (("events", "operation_rows"), ("cost", "cost_rows")))
+def test_a_cell_in_other_memory_is_refused(boot, kind, rows):
+    run, plan = boot
+    path = run / f"boots/cost-strict/{kind}.randread-4k.user.1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"runs": 50}))
+    with pytest.raises(Fault, match="cost-strict, randread-4k user: 100 pages lie in 50 pieces"):
+        getattr(bench, rows)(run, plan)
+
+
+def test_every_registration_of_a_job_has_the_same_memory():
+    plan = bench.Plan(cost_rounds=1)
+    assert set(plan.memory.values()) == set(fio.MEMORY) and plan.recorded()["memory"] == plan.memory
+    lines = [line for boot in bench.boots(plan) for line in boot.script.splitlines() if " fio --output" in line]
+    for job, kind in plan.memory.items():
+        mine = [line for line in lines if f".{job}." in line]
+        assert mine and all(f" --pages={kind} " in line for line in mine)
+        assert {re.search(r"REGISTRATION=(\w+)", line)[1] for line in mine} == {"none", "user", "dmabuf"}
+    assert all(" --pages=" in line for line in lines)
 
 
 def test_the_flushes_of_another_model_are_none(boot):
@@ -152,7 +181,7 @@ def test_a_run_of_other_things_is_another_run():
 
 def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
     """Figures of the right size for each cell."""
-    plan = dataclasses.asdict(bench.Plan(jobs=("randread-4k",), rounds=2, cost_rounds=1))
+    plan = bench.Plan(jobs=("randread-4k",), rounds=2, cost_rounds=1).recorded()
     cells = [(mode, name) for mode in plan["modes"] for name in plan["registrations"]]
     def operations(mode, name):
         each = dmabuf_map if name == "dmabuf" else float(mode != "passthrough")
@@ -161,9 +190,9 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
                 "bytes_per_command": 4096.0}
     def cost(mode, name):
         return lazy_cost if (mode, name) == ("lazy", "dmabuf") else 4000.0 if name == "dmabuf" else 7000.0
-    key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
+    key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k", "memory": "scattered"}  # noqa: E731
     return {
-        "schema": 3, "id": "made-up", "accel": ["tcg"], "plan": plan,
+        "schema": 4, "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)", "made_from": None, "bzimage_sha256": "x"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)", "date": "2026-11-27", "git_dirty": False},
         "speed": [key(*cell) | {"round": number, "pass": turn, "iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
@@ -351,7 +380,7 @@ def test_curves_are_drawn_of_a_sweep(tmp_path):
     from harness.show import plot
     swept = record()
     jobs = ("bs-4k", "bs-1024k", "qd-1", "qd-128")
-    swept["plan"]["jobs"] = jobs
+    swept["plan"] |= {"jobs": jobs, "memory": dict.fromkeys(jobs, "scattered")}
     swept["speed"] = [row | {"job": job} for row in swept["speed"] for job in jobs]
     plot.sweep(swept, tmp_path)
     rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))

@@ -8,7 +8,7 @@ import pytest
 
 from harness.fault import Fault, WrongMode
 from harness.machine import target
-from harness.measure import bench
+from harness.measure import bench, host
 
 FUNCTION = "devices/pci0000:00/0000:00:03.0"
 
@@ -175,4 +175,16 @@ def test_refused_with_a_holder(machine, tmp_path, monkeypatch):
 
 
 def test_jobs_that_write_are_told_from_those_that_do_not():
-    assert [name for name, job in bench.JOBS.items() if not job.writes] == ["randread-4k", "seqread-128k", "seqread-1m"]
+    assert [name for name, job in bench.JOBS.items() if not job.writes] == ["randread-4k", "seqread-128k", "seqread-1m", "randread-4k-huge", "seqread-128k-huge",
+                                                                            "seqread-1m-huge"]
+
+
+@pytest.mark.parametrize("free, with_huge", ((None, False), ("15", False), ("16", True)))
+def test_jobs_in_huge_pages_need_some(machine, capsys, free, with_huge):
+    place = target.SYS / "kernel/mm/hugepages/hugepages-2048kB"
+    place.mkdir(parents=True)
+    if free:
+        (place / "free_hugepages").write_text(free)
+    names = host.possible(("randread-4k", "seqwrite-1m", "seqread-1m-huge"), False)
+    assert names == ("randread-4k", "seqread-1m-huge") if with_huge else ("randread-4k",)
+    assert ("host: without seqread-1m-huge: fewer than 16 huge pages" in capsys.readouterr().out) is not with_huge

@@ -86,10 +86,16 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
 
 
 def test_a_bench_of_one_pass_a_boot_is_read(tmp_path):
-    """Schema 2, as the run that is shown has it: neither passes nor order."""
+    """Schema 2, as the run that is shown has it: neither passes nor order, and memory as the kernel gave it."""
     result = test_bench.record()
-    old = result | {"schema": 2, "plan": {key: value for key, value in result["plan"].items() if key != "passes"},
-                    "speed": [{key: value for key, value in row.items() if key != "pass"} for row in result["speed"] if row["pass"] == 1]}
+    for row in (result["plan"], *(row for name in ("speed", "cost", "operations") for row in result[name])):
+        row["memory"] = "4k" if "mode" in row else {"randread-4k": "4k"}
+
+    def without(row, *names):
+        return {key: value for key, value in row.items() if key not in names}
+
+    old = result | {"schema": 2, "plan": without(result["plan"], "passes", "memory"), "speed": [without(row, "pass", "memory") for row in result["speed"] if row["pass"] == 1]}
+    old |= {name: [without(row, "memory") for row in result[name]] for name in ("cost", "operations")}
     store.write(tmp_path / "run.json", old)
     found = store.load(tmp_path / "run.json")
     assert (found["schema"], found["plan"]["passes"]) == (schema.SCHEMA, 1) and table.text(found) == table.text(result)
