@@ -24,6 +24,7 @@ sources.takes = $(SOURCES)
 kernel.takes = VARIANT KERNEL_SRC
 kernel-tree.takes = KERNEL_SRC
 kernel-check.takes = KERNEL_SRC
+kernel-series.takes = KERNEL_SRC
 harmless.takes = MODES $(SOURCES)
 engine.takes = FIO_SRC
 deb.takes = FIO_SRC
@@ -153,6 +154,9 @@ kernel-export: ## split its commits back into kernel/series and kernel/overlay
 	@exec /usr/bin/python3 kernel/series.py export --tree build/linux
 
 kernel-check: ## [0:10] round trip of the series, checkpatch over it
+	$(VERB)
+
+kernel-series: ## the mails as they are sent, with a cover letter: build/series
 	$(VERB)
 
 ##@ Clean

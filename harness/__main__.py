@@ -55,6 +55,11 @@ def kernel_check(args: argparse.Namespace) -> int:
     return max(build.series(verb, "--base", base) for verb in ("check", "checkpatch"))
 
 
+def kernel_series(args: argparse.Namespace) -> int:
+    deps.install()
+    return build.series("mails", "--base", str(sources.kernel(args.kernel_src).tree), "--out", str(BUILD / "series"))
+
+
 def harmless_run(args: argparse.Namespace) -> int:
     deps.install()
     harmless.run(args.kernel_src, args.fio_src, args.modes or tuple(MODES))
@@ -386,6 +391,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in build.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
+    verb("kernel-series", kernel_series, (kernel_source,), help="the mails as they are sent, with a cover letter")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("harmless", harmless_run, (kernel_source, fio_source),
          help="what the series does to those who do not use it").add_argument(

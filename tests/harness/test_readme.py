@@ -39,6 +39,16 @@ def test_another_record_would_be_seen(result):
     assert all(mine != theirs for mine, theirs in zip(readme.noise(other), readme.noise(result)) if mine)
 
 
+@pytest.mark.parametrize("path", [path for path in readme.OF_HISTORY if path.exists()], ids=lambda path: path.name)
+def test_the_figures_of_other_documents_are_those_of_their_record(path):
+    text = path.read_text()
+    name, = set(readme.COMMIT.findall(text))
+    result = readme.history(name)
+    assert readme.BLOCK.search(text) and readme.written(text, result, readme.OTHERS) == text, "tests/harness/readme.py writes them again"
+    other = result | {"cells": [cell | {"rounds": [cost * 1.01 for cost in cell["rounds"]]} for cell in result["cells"]]}
+    assert readme.written(text, other, readme.OTHERS) != text
+
+
 def test_no_figure_stands_outside():
     """What has thousands or decimals is a measurement, or a version."""
     rest = readme.BLOCK.sub("", TEXT)
