@@ -134,6 +134,11 @@ def am(repo: Path, mails: list[Mail]) -> None:
     git(repo, "add", "-A", "-f")
     git(repo, "commit", "-q", "--allow-empty", "-m", "Pristine kernel")
     git(repo, "tag", "base")
+    put_on(repo, mails)
+
+
+def put_on(repo: Path, mails: list[Mail]) -> None:
+    """A commit for each mail, on what is checked out."""
     if not mails:
         return
     with tempfile.TemporaryDirectory() as tmp:

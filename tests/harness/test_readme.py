@@ -15,7 +15,7 @@ from harness.paths import CACHE, ROOT
 
 TEXT = readme.README.read_text()
 RUN = readme.run_of(TEXT)
-DOCUMENTS = sorted(path.relative_to(ROOT) for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("jobs/*.md"),
+DOCUMENTS = sorted(path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("jobs/*.md"),
                                                                 *ROOT.glob("results/*.md")))
 
 
