@@ -17,7 +17,7 @@ case $1 in
 /dev/*) export DEV2="$1"; shift ;;
 esac
 all='register_errors header compat io_errors order data slots passthru ublk queues partition exporter invalidate fuzz targets
-	reset pressure writeback cancel held removal silence lifetime faults modules kmemleak'
+	reset pressure writeback cancel held removal silence lifetime faults modules kunit kmemleak'
 [ $# -gt 0 ] || for test in $all; do
 	case " $WITHOUT " in
 	*" $test "*) ;;
