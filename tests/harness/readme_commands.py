@@ -34,6 +34,8 @@ WAYS = {
     "make bench TARGET=host DEV=/dev/nvme0n1": (HARDWARE, None),
     JOB: (HARDWARE, r"dmabuf: job=randread-4k registration=dmabuf"),
 }
+GDB = ("gdb -ex 'target remote :1234' -ex \"hbreak *0x$(sed -n 's/ T nvme_dmabuf_map_sgt$//p' $(dirname $(readlink -f build/bzImage))/System.map)\" "
+       "-ex continue")
 TREE = "git -C build/linux "
 HACKING = {
     "make kernel-tree": r"tag base and \d+ commits",
@@ -52,8 +54,7 @@ HACKING = {
     "make test-debug BOOTS=debug-strict": (HOUR, r"\d+ passed, 0 failed"),
     "make guest-run FILES='a.out=/root/a.out' CMD='./a.out $DEV'": r"^hello from a guest",
     "make guest-run CMD='/examples/read $DEV >/dev/null' QEMU_EXTRA='-s -S' TIMEOUT=3600": ("the next one begins it", None),
-    "gdb -ex 'target remote :1234' -ex 'hbreak nvme_dmabuf_map_sgt' -ex continue ~/.cache/dmabuf-bench/obj/series-*/vmlinux":
-        ("two terminals: test_gdb_stops_where_it_is_told", None),
+    GDB: ("two terminals: test_gdb_stops_where_it_is_told", None),
     "build/linux/scripts/decode_stacktrace.sh VMLINUX <build/test/debug-strict/console": ("needs a splat", None),
 }
 
@@ -102,16 +103,17 @@ def test_gdb_stops_where_it_is_told(clone):
     """The two commands of docs/hacking.md side by side."""
     if not shutil.which("gdb"):
         pytest.skip("no gdb: install the Debian package of that name")
-    waits, asks = (command for command in HACKING if "-s -S" in command or command.startswith("gdb "))
+    waits = next(command for command in HACKING if "-s -S" in command)
+    asks = f"{GDB.replace('gdb', 'gdb -batch -nx', 1)} -ex 'info registers rip' -ex delete -ex detach"
     guest = subprocess.Popen(waits, shell=True, cwd=clone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(120):
-            done = subprocess.run(asks.replace("gdb ", "gdb -batch -nx ", 1).replace("-ex continue", "-ex continue -ex bt -ex delete -ex detach"), shell=True,
-                                  cwd=clone, capture_output=True, text=True, timeout=1200)
-            if "could not connect" not in done.stdout + done.stderr and "refused" not in done.stdout + done.stderr:
+        while guest.poll() is None:
+            done = subprocess.run(asks, shell=True, cwd=clone, capture_output=True, text=True, timeout=1200)
+            if "Connection refused" not in done.stderr:
                 break
             time.sleep(5)
-        assert re.search(r"#0 +0x[0-9a-f]+ in nvme_dmabuf_map_sgt.*io_uring_register", done.stdout, re.S), done.stdout + done.stderr
+        address = re.search(r"breakpoint 1 at (0x[0-9a-f]+)", done.stdout)[1]
+        assert re.search(rf"^rip +{address}\b", done.stdout, re.M), done.stdout + done.stderr
         assert guest.wait(timeout=1200) == 0
     finally:
         guest.terminate()
