@@ -58,7 +58,7 @@ def kernel_check(args: argparse.Namespace) -> int:
 
 def kernel_check_all(args: argparse.Namespace) -> int:
     """It builds in a worktree of the developer's, which it leaves alone."""
-    deps.install(deps.ARM64 if args.arch == "arm64" else ())
+    deps.install(("python3-sphinx", *(deps.ARM64 if args.arch == "arm64" else ())))
     tree = str(BUILD / "linux")
     if not Path(tree).exists() and (status := build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", tree)):
         return status
