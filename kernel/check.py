@@ -21,7 +21,7 @@ from series import HERE, Mail, SeriesError, git, load, put_on, read  # noqa: E40
 
 CONFIGS = HERE / "configs"
 ARCHES = {"x86_64": (), "arm64": ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-")}
-COMPLAINT = re.compile(r"^(?:Warning|Error)?:? ?(?:.*/linux/|\./|\.\./)*([\w./-]+\.[chS]|[\w./-]+\.rst):(\d+):?(?:\d+:)? *(.*)$")
+COMPLAINT = re.compile(r"^(?:Warning: |Error: )?(?:\.{1,2}/)*([\w./-]+\.(?:[chS]|rst)):\d+:?(?:\d+:)? *(.*)$")
 ENV = os.environ | {"LC_ALL": "C", "KBUILD_BUILD_TIMESTAMP": "1970-01-01"}
 
 
@@ -97,18 +97,18 @@ def targets(build: Build, tree: Path, names: list[str]) -> list[str]:
     return [f"{name[:-2]}.o" for name in names if (tree / name).exists() and conditions(tree, name) <= config.keys()]
 
 
-def complaints(text: str) -> Iterator[tuple[str, str]]:
+def complaints(text: str, tree: Path) -> Iterator[tuple[str, str]]:
     """(file, what is said), without line numbers, in order."""
-    for line in text.splitlines():
-        if (found := COMPLAINT.match(line.strip())) and re.search(r"warning|error|[Ww]arning", line):
-            yield found[1], re.sub(r"\b\d+\b", "N", found[3])
+    for line in text.replace(f"{tree}/", "").splitlines():
+        if (found := COMPLAINT.match(line.strip())) and re.search("warning|error", line, re.I):
+            yield found[1], re.sub(r"\b\d+\b", "N", found[2])
 
 
 def compiled(build: Build, tree: Path, names: list[str]) -> tuple[int, list[str]]:
     """How many objects a commit has, and its new complaints."""
     objects = targets(build, tree, names)
     done = build.make(tree, f"-j{os.cpu_count()}", "-k", "W=1", *(("C=1",) if shutil.which("sparse") else ()), *objects)
-    fresh = [said for said in complaints(done.stdout + done.stderr) if said not in build.seen]
+    fresh = [said for said in complaints(done.stdout + done.stderr, tree) if said not in build.seen]
     build.seen |= set(fresh)
     found = [f"{name}: {what}" for name, what in dict.fromkeys(fresh)]
     if done.returncode and not any("error" in line for line in found):
@@ -121,19 +121,17 @@ def documented(tree: Path, names: list[str]) -> set[tuple[str, str]]:
     tool = next(path for path in (tree / "scripts/kernel-doc.py", tree / "tools/docs/kernel-doc", tree / "scripts/kernel-doc") if path.exists())
     there = [name for name in names if name.endswith((".c", ".h")) and (tree / name).exists()]
     done = subprocess.run([str(tool), "-none", "-Wall", *there], cwd=tree, env=ENV, capture_output=True, text=True, errors="replace")
-    return {said for said in complaints(done.stdout + done.stderr)}
+    return set(complaints(done.stdout + done.stderr, tree))
 
 
-def pages(tree: Path, mails: list[Mail], out: Path) -> list[str]:
-    """What Sphinx says about the pages that the series touches, in the folders that they are in."""
-    ours = sorted({name for mail in mails for name in (*mail.hooks, *mail.overlay) if name.endswith(".rst")})
-    folders = sorted({str(Path(name).parent.relative_to("Documentation")) for mail in mails for name in mail.overlay if name.endswith(".rst")})
-    if not ours:
+def pages(tree: Path, touched: list[str], out: Path) -> list[str]:
+    """What Sphinx says about files that the series touches, in the folders to which it adds a page."""
+    folders = sorted({str(Path(name).parent.relative_to("Documentation")) for name in touched if name.endswith(".rst")})
+    if not folders:
         return []
     done = subprocess.run(["make", "-s", "-C", str(tree), f"O={out}", f"SPHINXDIRS={' '.join(folders)}", "htmldocs"], env=ENV, capture_output=True,
                           text=True, errors="replace")
-    said = [f"{name}: {what}" for name, what in dict.fromkeys(complaints(done.stdout + done.stderr)) if name.removeprefix("Documentation/") in
-            (*ours, *(page.removeprefix("Documentation/") for page in ours)) or any(name.endswith(source) for source in sources(mails))]
+    said = [f"{name}: {what}" for name, what in dict.fromkeys(complaints(done.stdout + done.stderr, tree)) if name in touched]
     return said + ([f"make htmldocs ends with {done.returncode}: {done.stderr.strip()[-300:]}"] if done.returncode else [])
 
 
@@ -177,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
     if left_out:
         print(f"not built, as our configuration has not what they need: {' '.join(left_out)}")
     if shutil.which("sphinx-build"):
-        bad += tell("htmldocs", pages(tree, mails, args.out / "html"))
+        bad += tell("htmldocs", pages(tree, [name for mail in mails for name in mail.overlay], args.out / "html"))
     else:
         print("htmldocs: not done, there is no sphinx-build (python3-sphinx)")
     git(tree, "checkout", "-q", "--detach", "base")
