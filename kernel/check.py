@@ -4,7 +4,7 @@
 
 Of each commit the objects of all .c files that the series touches, and that are configured, are built with W=1 and sparse; what
 was not affected is not built again. A complaint is new if the commits before it did not have it, whatever its line. At the end
-kernel-doc reads every file that the series touches, and Sphinx, if it is installed, the pages.
+kernel-doc reads every file that the series touches, and Sphinx, if it is installed, the pages that it adds.
 """
 import argparse
 import os
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,15 +125,24 @@ def documented(tree: Path, names: list[str]) -> set[tuple[str, str]]:
     return set(complaints(done.stdout + done.stderr, tree))
 
 
-def pages(tree: Path, touched: list[str], out: Path) -> list[str]:
-    """What Sphinx says about files that the series touches, in the folders to which it adds a page."""
-    folders = sorted({str(Path(name).parent.relative_to("Documentation")) for name in touched if name.endswith(".rst")})
-    if not folders:
-        return []
-    done = subprocess.run(["make", "-s", "-C", str(tree), f"O={out}", f"SPHINXDIRS={' '.join(folders)}", "htmldocs"], env=ENV, capture_output=True,
-                          text=True, errors="replace")
-    said = [f"{name}: {what}" for name, what in dict.fromkeys(complaints(done.stdout + done.stderr, tree)) if name in touched]
-    return said + ([f"make htmldocs ends with {done.returncode}: {done.stderr.strip()[-300:]}"] if done.returncode else [])
+def pages(tree: Path, names: list[str]) -> list[str]:
+    """What Sphinx says about pages, each with all of its kernel-doc, and with nothing else beside it."""
+    found = []
+    for name in (name for name in names if name.endswith(".rst")):
+        with tempfile.TemporaryDirectory() as tmp:
+            shutil.copy(tree / name, f"{tmp}/index.rst")
+            Path(tmp, "conf.py").write_text(f"""import sys
+sys.path[:0] = ["{tree}/tools/lib/python", "{tree}/Documentation/sphinx"]
+extensions, primary_domain = ["kerneldoc"], "c"
+kerneldoc_srctree, kerneldoc_bin = "{tree}", "{tree}/scripts/kernel-doc"
+""")
+            done = subprocess.run(["sphinx-build", "-q", "-b", "html", tmp, f"{tmp}/out"], env=ENV | {"srctree": str(tree)}, capture_output=True,
+                                  text=True, errors="replace")
+            said = (done.stdout + done.stderr).replace(f"{tmp}/", "").replace(f"{tree}/", "").splitlines()
+            found += [f"{name}: {line}" for line in dict.fromkeys(said) if re.search("warning|error", line, re.I)]
+            if done.returncode and not found:
+                found.append(f"{name}: sphinx-build ends with {done.returncode}: {said[-1:]}")
+    return found
 
 
 def checkout(repo: Path, tree: Path) -> None:
@@ -175,9 +185,9 @@ def run(args: argparse.Namespace) -> int:
     if left_out:
         print(f"not built, as our configuration has not what they need: {' '.join(left_out)}")
     if shutil.which("sphinx-build"):
-        bad += tell("htmldocs", pages(tree, [name for mail in mails for name in mail.overlay], args.out / "html"))
+        bad += tell("pages", pages(tree, [name for mail in mails for name in mail.overlay]))
     else:
-        print("htmldocs: not done, there is no sphinx-build (python3-sphinx)")
+        print("pages: not done, there is no sphinx-build (python3-sphinx)")
     git(tree, "checkout", "-q", "--detach", "base")
     bad += tell("kernel-doc", [f"{name}: {what}" for name, what in sorted(after - documented(tree, touched))])
     return 1 if bad else 0

@@ -81,6 +81,16 @@ def test_kernel_doc_counts(project: Project):
     assert done.returncode == 1 and "kernel-doc: \n  io_uring/rsrc.c: " in done.stdout
 
 
+def test_pages_count(project: Project):
+    if not shutil.which("sphinx-build"):
+        pytest.skip("no sphinx-build: install python3-sphinx")
+    put(project.lk, "Documentation/sphinx/kerneldoc.py", "def setup(app):\n    for name in ('srctree', 'bin'):\n        app.add_config_value(f'kerneldoc_{name}', '', '')\n")
+    put(project.lk, "Documentation/page.rst", "A title\n=====\n")
+    done = commits(project, "int second;\n")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "pages: \n  Documentation/page.rst: index.rst:2: WARNING: Title underline too short.\n" in done.stdout
+
+
 def test_the_developers_tree_is_left_alone(project: Project):
     before = project.git("rev-parse", "HEAD")
     commits(project, "int second;\n")
