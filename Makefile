@@ -24,6 +24,8 @@ sources.takes = $(SOURCES)
 kernel.takes = VARIANT KERNEL_SRC
 kernel-tree.takes = KERNEL_SRC
 kernel-check.takes = KERNEL_SRC
+kernel-check-all.takes = ARCH KERNEL_SRC
+kernel-series.takes = KERNEL_SRC
 harmless.takes = MODES $(SOURCES)
 engine.takes = FIO_SRC
 deb.takes = FIO_SRC
@@ -103,7 +105,7 @@ test-engine: ## [27:00] the engine beside fio's own, and in guests: every mode, 
 test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
 	$(VERB)
 
-test-readme: ## [5:00] the commands of README.md, in a fresh clone
+test-readme: ## [10:00] the commands of README.md and docs/hacking.md, in a fresh clone
 	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
 
 test-ci: ## [43:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
@@ -154,6 +156,19 @@ kernel-export: ## split its commits back into kernel/series and kernel/overlay
 
 kernel-check: ## [0:10] round trip of the series, checkpatch over it
 	$(VERB)
+
+kernel-check-all: ## every commit, the feature on and off: W=1, sparse, kernel-doc, the pages; or ARCH=arm64
+	$(VERB)
+
+kernel-series: ## the mails as they are sent, with a cover letter: build/series
+	$(VERB)
+
+##@ Release
+
+dist: ## a tarball of this commit: build/dmabuf-bench-VERSION.tar.gz
+	@name=dmabuf-bench-$$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+	git describe --exact-match --tags --match "v$${name##*-}" >/dev/null 2>&1 || name=$$name+g$$(git rev-parse --short=12 HEAD)
+	mkdir -p build && git archive --prefix="$$name/" -o "build/$$name.tar.gz" HEAD && echo "build/$$name.tar.gz"
 
 ##@ Clean
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * read DEVICE: the first MiB of a block device, through a registered dma-buf, to standard output.
- *	cc -I kernel/overlay/include/uapi -o read examples/read.c -luring && ./read /dev/nvme0n1 | sha256sum
+ *	cc -o read examples/read.c -luring && ./read /dev/nvme0n1 | sha256sum
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -9,13 +9,12 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/dma-buf.h>
-#include <linux/io_uring/dmabuf.h>
 #include <linux/udmabuf.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#include "dmabuf_register.h"
 
 enum { SIZE = 1 << 20, SLOT = 0 /* of the ring's table of buffers */ };
 
@@ -28,18 +27,6 @@ static int export_memory(void)
 	if (udmabuf < 0 || ftruncate(memory, SIZE) || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK))
 		err(1, "/dev/udmabuf (the kernel needs CONFIG_UDMABUF)");
 	return ioctl(udmabuf, UDMABUF_CREATE, &create);
-}
-
-/* For I/O to this file only: the kernel attaches the dma-buf to the file's device, and maps it once. */
-static void register_dmabuf(struct io_uring *ring, int dmabuf, int file)
-{
-	struct io_uring_regbuf_desc desc = { .type = IO_REGBUF_TYPE_DMABUF, .dmabuf_fd = dmabuf, .target_fd = file };
-	struct io_uring_rsrc_update2 update = { .offset = SLOT, .nr = 1, .resv = IORING_RSRC_UPDATE_EXTENDED, .data = (unsigned long)&desc };
-
-	if (syscall(__NR_io_uring_register, ring->ring_fd, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update)) != 1)
-		err(1, errno == EINVAL ? "this kernel cannot register dma-bufs, boot one that can (make kernel)" :
-		       errno == EOPNOTSUPP ? "this device takes no dma-bufs, it must be an NVMe disk on PCIe" :
-		       "registering the dma-buf");
 }
 
 static int read_once(struct io_uring *ring, int file)
@@ -75,7 +62,9 @@ int main(int argc, char **argv)
 	ret = io_uring_queue_init(8, &ring, 0) ?: io_uring_register_buffers_sparse(&ring, 1);
 	if (ret)
 		errx(1, "a ring with one slot: %s", strerror(-ret));
-	register_dmabuf(&ring, dmabuf, file);
+	ret = io_uring_register_dmabuf(&ring, SLOT, dmabuf, file, 0);
+	if (ret)
+		errx(1, "registering the dma-buf: %s", io_uring_dmabuf_strerror(ret));
 
 	do	/* -EAGAIN: the mapping was taken away meanwhile, and not every kernel waits for another. Issue it again. */
 		ret = read_once(&ring, file);

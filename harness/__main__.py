@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -59,6 +60,21 @@ def kernel_check(args: argparse.Namespace) -> int:
     deps.install()
     base = str(sources.kernel(args.kernel_src).tree)
     return max(products.series(verb, "--base", base) for verb in ("check", "checkpatch"))
+
+
+def kernel_check_all(args: argparse.Namespace) -> int:
+    """It builds in a worktree of the developer's, which it leaves alone."""
+    deps.install(("python3-sphinx", *(deps.ARM64 if args.arch == "arm64" else ())))
+    tree = str(BUILD / "linux")
+    if not Path(tree).exists() and (status := build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", tree)):
+        return status
+    return subprocess.run([sys.executable, str(build.SERIES.with_name("check.py")), "--tree", tree, "--out", str(BUILD / "check"),
+                           "--arch", args.arch]).returncode
+
+
+def kernel_series(args: argparse.Namespace) -> int:
+    deps.install()
+    return build.series("mails", "--base", str(sources.kernel(args.kernel_src).tree), "--out", str(BUILD / "series"))
 
 
 def harmless_run(args: argparse.Namespace) -> int:
@@ -403,6 +419,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in products.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
+    verb("kernel-check-all", kernel_check_all, (kernel_source,), help="every commit, feature on and off").add_argument(
+        "--arch", default="x86_64", choices=("x86_64", "arm64"), help="default: %(default)s")
+    verb("kernel-series", kernel_series, (kernel_source,), help="the mails as they are sent, with a cover letter")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("harmless", harmless_run, (kernel_source, fio_source),
          help="what the series does to those who do not use it").add_argument(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Turns kernel/series + kernel/overlay into git-am-able mails, and back.
 
-A mail in series/ carries the hunks of existing files; every new file of the
+`mails` writes them as they are sent, under the cover letter of cover-letter.txt. A mail in series/ carries the hunks of existing files; every new file of the
 commit stands whole in overlay/ and is named there by an `overlay: PATH` line
 between `---` and the first hunk.
 """
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SERIES, OVERLAY = HERE / "series", HERE / "overlay"
+SERIES, OVERLAY, COVER = HERE / "series", HERE / "overlay", HERE / "cover-letter.txt"
 STATE = ".series-state"
 # The same bytes on every machine: nobody's git configuration counts.
 IDENT = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
@@ -26,6 +26,7 @@ ENV = {**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **ID
        "TZ": "UTC", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 FORMAT = ("--zero-commit --no-signature -N --full-index --no-renames -U3 --diff-algorithm=myers --no-indent-heuristic "
           "--src-prefix=a/ --dst-prefix=b/ --no-ext-diff --no-textconv --subject-prefix=PATCH").split()
+LARGE = 400  # lines of existing files that a mail changes: more is more than one idea
 NEW = re.compile(r"diff --git .*\nnew file mode 100(\d+)\n")
 
 
@@ -133,6 +134,11 @@ def am(repo: Path, mails: list[Mail]) -> None:
     git(repo, "add", "-A", "-f")
     git(repo, "commit", "-q", "--allow-empty", "-m", "Pristine kernel")
     git(repo, "tag", "base")
+    put_on(repo, mails)
+
+
+def put_on(repo: Path, mails: list[Mail]) -> None:
+    """A commit for each mail, on what is checked out."""
     if not mails:
         return
     with tempfile.TemporaryDirectory() as tmp:
@@ -290,6 +296,48 @@ def checkpatch(args: argparse.Namespace) -> None:
         raise SeriesError(f"checkpatch complains about {', '.join(bad)}: see its lines above")
 
 
+def pinned() -> dict[str, str]:
+    """BASE: one `key value` a line."""
+    return dict(line.split(None, 1) for line in read(HERE / "BASE").splitlines() if line.strip() and not line.startswith("#"))
+
+
+def cover() -> tuple[str, str, int]:
+    """(subject, text, version): what no generator knows. Comments guide generators and are not sent."""
+    text = re.sub(r"(?m)^<!--.*-->\n", "", read(COVER)).strip() + "\n"
+    subject, _, body = text.partition("\n\n")
+    versions = [int(number) for number in re.findall(r"(?m)^v(\d+):$", body.partition("\nChangelog\n")[2])]
+    if "\n" in subject or not versions or versions != list(range(versions[0], 0, -1)):
+        raise SeriesError(f"{COVER.name} begins with a subject in a paragraph of its own and ends in `Changelog`, newest `vN:` first")
+    long = [line for line in body.splitlines() if len(line) > 76 and " " in line.strip() and "results/" not in line]
+    if long:
+        raise SeriesError(f"{COVER.name} has a line of more than 76 columns: {long[0]}")
+    return subject, body, versions[0]
+
+
+def mails(args: argparse.Namespace) -> None:
+    subject, body, version = cover()
+    out = args.out.resolve()
+    if out.exists() and any(path.suffix != ".patch" for path in out.iterdir()):
+        raise SeriesError(f"{args.out} holds more than mails: give --out a directory that may be emptied")
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as tmp:
+        repo, series = scratch(args.base, Path(tmp))
+        git(repo, "format-patch", "-q", "-n", "--cover-letter", "--no-signature", "--no-renames", f"--output-directory={out}",
+            "--subject-prefix=PATCH", *([f"-v{version}"] if version > 1 else []), "base..HEAD")
+        author, date = git(repo, "log", "-1", "--format=%an <%ae>%n%aD").splitlines()
+    letter = out / (f"v{version}-" * (version > 1) + "0000-cover-letter.patch")
+    pin = pinned()
+    text = re.sub(r"(?m)^From: .*\n", f"From: {author}\n", read(letter), count=1)
+    text = re.sub(r"(?m)^Date: .*\n", f"Date: {date}\n", text, count=1)
+    text = text.replace("*** SUBJECT HERE ***", subject).replace("*** BLURB HERE ***", f"{body}\nThe base is Linux {pin['version']} ({pin['tag']}).")
+    write(letter, text, 0o644)
+    for mail in series:
+        changed = sum(len(re.findall(r"(?m)^[+-](?!(?:--|\+\+) )", part)) for part in mail.hooks.values())
+        if changed > LARGE:
+            print(f"{mail.name} changes {changed} lines of existing files: more than {LARGE} is more than one idea, split it")
+    print(f"{args.out}: a cover letter and {len(series)} mails, v{version}")
+
+
 def hooks(args: argparse.Namespace) -> None:
     print("| file | lines added | mail |\n|---|---|---|")
     rows = sorted((name, len(re.findall(r"(?m)^\+(?!\+\+ )", part)), mail.name) for mail in load() for name, part in mail.hooks.items())
@@ -316,6 +364,7 @@ def main() -> None:
     verb(export, "split the commits base..HEAD of a worktree into series/ and overlay/", tree="worktree made by `tree`")
     verb(check, "prove that export(apply(series)) is the series, byte for byte", base=base)
     verb(checkpatch, "run the kernel's checkpatch --strict over each mail", base=base)
+    verb(mails, "write the mails as they are sent, with a cover letter", base=base, out="where to; emptied first")
     verb(hooks, "print the table of hooks into existing files")
     args = parser.parse_args()
     try:

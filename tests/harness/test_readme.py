@@ -16,7 +16,7 @@ from harness.record import schema, store
 
 TEXT = readme.README.read_text()
 RUN = readme.run_of(TEXT)
-DOCUMENTS = sorted(path.relative_to(ROOT) for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("jobs/*.md"),
+DOCUMENTS = sorted(path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("jobs/*.md"),
                                                                 *ROOT.glob("results/*.md")))
 
 
@@ -38,6 +38,16 @@ def test_another_record_would_be_seen(result):
     other["cost"] = [row | {"instructions_per_io": row["instructions_per_io"] * row["round"]} for row in result["cost"]]
     other["speed"] = [row | {"iops": row["iops"] * (2 if row["registration"] == "dmabuf" else 1) * row["round"]} for row in result["speed"]]
     assert all(mine != theirs for mine, theirs in zip(readme.noise(other), readme.noise(result)) if mine)
+
+
+@pytest.mark.parametrize("path", [path for path in readme.OF_HISTORY if path.exists()], ids=lambda path: path.name)
+def test_the_figures_of_other_documents_are_those_of_their_record(path):
+    text = path.read_text()
+    name, = set(readme.COMMIT.findall(text))
+    result = readme.history(name)
+    assert readme.BLOCK.search(text) and readme.written(text, result, readme.OTHERS) == text, "tests/harness/readme.py writes them again"
+    other = result | {"cells": [cell | {"rounds": [cost * 1.01 for cost in cell["rounds"]]} for cell in result["cells"]]}
+    assert readme.written(text, other, readme.OTHERS) != text
 
 
 def test_no_figure_stands_outside():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kernel/series.py on a made-up kernel of three files."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,6 +151,94 @@ def test_hooks_counts_added_lines(series: Project):
         "| block/bio.c | 1 | 0003-block-let-dma-bufs-through.patch |",
         "| io_uring/rsrc.c | 1 | 0002-io_uring-dmabuf-add-registered-dma-bufs.patch |",
         "| io_uring/rsrc.c | 1 | 0003-block-let-dma-bufs-through.patch |"]
+
+
+COVER = """<!-- a comment -->
+dma-bufs: a subject
+
+What and why.
+
+<!-- figures x -->
+ 4,096
+<!-- /figures -->
+
+Changelog
+=========
+
+v2:
+- Better.
+
+v1:
+- First.
+"""
+
+
+@pytest.fixture
+def covered(series: Project) -> Project:
+    (series.kernel / "cover-letter.txt").write_text(COVER)
+    (series.kernel / "BASE").write_text("# comment\nversion 7.3.4\ntag v7.3.4\n")
+    return series
+
+
+def test_mails_can_be_sent_and_applied(covered: Project):
+    """With a cover letter first, numbered, each with its diffstat; git am makes the same tree of them."""
+    out = covered.root / "mails"
+    assert "3 mails, v2" in covered.run("mails", "--base", covered.base, "--out", out)
+    cover, *sent = sorted(out.iterdir())
+    assert cover.name == "v2-0000-cover-letter.patch" and len(sent) == 3
+    text = cover.read_text()
+    assert "\nSubject: [PATCH v2 0/3] dma-bufs: a subject\n" in text and "\nWhat and why.\n\n 4,096\n\nChangelog\n" in text
+    assert "figures" not in text and "***" not in text and "The base is Linux 7.3.4 (v7.3.4)." in text
+    assert "From: Ann Ä. Author <ann@example.org>" in text and " (3):\n  io_uring/dmabuf: add the header" in text
+    assert re.search(r"\n io_uring/rsrc\.c +\| +2 \+\+\n", text) and " 6 files changed" in text
+    assert "[PATCH v2 2/3] io_uring/dmabuf: add registered dma-bufs" in sent[1].read_text() and "\n 2 files changed, 4 insertions(+)\n" in sent[1].read_text()
+    want = covered.git("rev-parse", "HEAD^{tree}")
+    covered.git("reset", "-q", "--hard", "base")
+    covered.git("am", "-q", *(str(path) for path in sent))
+    assert covered.git("rev-parse", "HEAD^{tree}") == want
+
+
+def test_mails_of_before_are_gone(covered: Project):
+    out = covered.root / "mails"
+    covered.run("mails", "--base", covered.base, "--out", out)
+    covered.git("reset", "-q", "--hard", "HEAD~1")
+    covered.export()
+    covered.run("mails", "--base", covered.base, "--out", out)
+    assert len(list(out.iterdir())) == 3
+    assert "more than mails" in covered.refused("mails", "--base", covered.base, "--out", covered.kernel)
+
+
+def test_a_mail_that_is_too_large_is_named(covered: Project):
+    covered.commit("block: everything", bio=hook(hook(CODE, 5, "int dma;"), 7, "int x;\n" * 400))
+    covered.export()
+    assert "0004-block-everything.patch changes 401 lines" in covered.run("mails", "--base", covered.base, "--out", covered.root / "mails")
+
+
+@pytest.mark.parametrize("text, instead, says", [("v2:", "v3:", "newest `vN:` first"), ("a subject\n", "a subject\nof two lines\n", "a subject in a paragraph"),
+                                                 ("What and why.", "What and why. " * 8, "more than 76 columns")])
+def test_a_cover_letter_that_is_not_one_is_refused(covered: Project, text: str, instead: str, says: str):
+    (covered.kernel / "cover-letter.txt").write_text(COVER.replace(text, instead))
+    assert says in covered.refused("mails", "--base", covered.base, "--out", covered.root / "mails")
+
+
+def test_the_mails_apply_to_the_real_base(tmp_path: Path):
+    """To those of its files that they touch."""
+    sys.path.insert(0, str(TOOL.parents[1]))
+    from harness.build import sources
+    base = sources.CACHE / "src" / f"linux-{sources.base()['debian-sha256'][:16]}"
+    if not base.exists():
+        pytest.skip("no kernel source in the cache: `make sources` gets it")
+    subprocess.run([sys.executable, TOOL, "mails", "--base", base, "--out", tmp_path / "mails"], check=True)
+    sent = sorted(path for path in (tmp_path / "mails").iterdir() if "cover-letter" not in path.name)
+    subprocess.run([sys.executable, TOOL, "apply", "--base", base, "--out", tmp_path / "want"], check=True)
+    names = [name for name in (tmp_path / "want/.series-state").read_text().splitlines()]
+    for name in names:
+        if (base / name).exists():
+            put(tmp_path / "git", name, "")
+            shutil.copy(base / name, tmp_path / "git" / name)
+    for command in (("init", "-q"), ("add", "-A", "-f"), ("commit", "-q", "-m", "base"), ("am", "-q", *map(str, sent))):
+        subprocess.run(["git", "-C", str(tmp_path / "git"), *command], env=ENV, check=True)
+    assert all((tmp_path / "git" / name).read_bytes() == (tmp_path / "want" / name).read_bytes() for name in names) and len(names) > 40
 
 
 def test_orphan_overlay_file_is_refused(series: Project):

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * For examples/read.c on a machine whose kernel has none of it: io_uring and
- * udmabuf as they would answer. FAILS= has the errno of each completion in turn, and
- * REFUSED= that of the registration.
+ * For examples/ on a machine whose kernel has none of it: io_uring and udmabuf as they
+ * would answer. FAILS= has the errno of each completion in turn, REFUSED= that of
+ * registering, with good descriptors and bad ones, and RING= that of making a ring.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <linux/dma-buf.h>
 #include <linux/io_uring/dmabuf.h>
 #include <linux/udmabuf.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,7 @@ static int fake_init(unsigned int entries, struct io_uring *ring, unsigned int f
 {
 	(void)flags;
 	ring->ring_fd = 99;
-	return entries ? 0 : -EINVAL;
+	return getenv("RING") ? -atoi(getenv("RING")) : entries ? 0 : -EINVAL;
 }
 
 static int fake_sparse(struct io_uring *ring, unsigned int nr)
@@ -55,16 +56,22 @@ static int fake_sparse(struct io_uring *ring, unsigned int nr)
 	return fake_slots = nr, 0;
 }
 
-static long fake_syscall(long number, int ring, unsigned int opcode, struct io_uring_rsrc_update2 *update, size_t size)
+static long fake_syscall(long number, int ring, unsigned int opcode, void *argument, size_t size)
 {
+	struct io_uring_rsrc_update2 *update = argument;
 	struct io_uring_regbuf_desc *desc = (void *)(unsigned long)update->data;
-	struct io_uring_regbuf_desc want = { .type = IO_REGBUF_TYPE_DMABUF, .dmabuf_fd = fake_memory, .target_fd = desc->target_fd };
+	bool probe = desc->dmabuf_fd == -1 && desc->target_fd == -1;
+	struct io_uring_regbuf_desc want = { .type = IO_REGBUF_TYPE_DMABUF, .dmabuf_fd = probe ? -1 : fake_memory, .target_fd = desc->target_fd };
 
 	if (number != __NR_io_uring_register || ring != 99 || opcode != IORING_REGISTER_BUFFERS_UPDATE || size != sizeof(*update) ||
 	    update->resv != IORING_RSRC_UPDATE_EXTENDED || update->nr != 1 || (int)update->offset >= fake_slots || memcmp(desc, &want, sizeof(want)))
 		abort();
 	if (getenv("REFUSED")) {
 		errno = atoi(getenv("REFUSED"));
+		return -1;
+	}
+	if (probe) {
+		errno = EBADF;
 		return -1;
 	}
 	fake_target = desc->target_fd;
@@ -102,6 +109,7 @@ static int fake_wait(struct io_uring *ring, struct io_uring_cqe **cqe)
 #define syscall fake_syscall
 #define io_uring_queue_init fake_init
 #define io_uring_register_buffers_sparse fake_sparse
+#define io_uring_queue_exit(ring) ((void)(ring))
 #define io_uring_get_sqe(ring) ((void)(ring), &fake_sqe)
 #define io_uring_submit_and_wait fake_submit
 #define io_uring_wait_cqe fake_wait

@@ -56,13 +56,13 @@ struct dma_buf_io_map {
  *	up to @size bytes and to be translated for the device. Returns a map
  *	inside a structure of the driver's own, or an ERR_PTR. Must not warn
  *	about what @sgt holds: user space chose it.
- *	Context: may sleep and allocate; the reservation lock is held.
+ *	May sleep and allocate; the reservation lock is held.
  * @unmap: undo and free what @map made. No command uses it any more.
- *	Context: may sleep; the reservation lock is held, and reclaim may be
- *	waiting for it.
+ *	May sleep; the reservation lock is held, and reclaim may be waiting for
+ *	it.
  * @poll: complete polled commands that the device is done with, whose submitter
  *	may never come to look. Optional.
- *	Context: as for @unmap.
+ *	Called as @unmap is.
  */
 struct dma_buf_io_dev_ops {
 	struct dma_buf_io_map *(*map)(struct dma_buf_io_dev *dev,
