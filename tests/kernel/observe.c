@@ -153,7 +153,7 @@ static enum t_result user_memory(void)
 
 static void *hold(void *arg)
 {
-	control(arg, DMA_BUF_IO_TEST_INVALIDATE, 2000, NULL);
+	control(arg, DMA_BUF_IO_TEST_INVALIDATE, bound(2) * 1000, NULL);
 	return NULL;
 }
 
@@ -175,9 +175,9 @@ static enum t_result waits_for_none(void)
 		t_die("no thread");
 	do {
 		T_CHECK(about_slot(&ring, 0, &a), "nothing of slot 0");
-	} while (a.v[0].mapped && now() < start + 1);
+	} while (a.v[0].mapped && now() < start + bound(1));
 	T_IS(a.v[0].mapped, 0, "mapped while the exporter has the lock");
-	T_CHECK(now() - start < 1.9, "fdinfo waited for who has the reservation lock: %.1f s", now() - start);
+	T_CHECK(now() - start < bound(1.9), "fdinfo waited for who has the reservation lock: %.1f s", now() - start);
 	pthread_join(thread, NULL);
 
 	T_IS(control(&buf, DMA_BUF_IO_TEST_BLOCK_MAP, 1, NULL), 0, "block mappings");
@@ -186,7 +186,7 @@ static enum t_result waits_for_none(void)
 	start = now();
 	do {
 		T_CHECK(about_slot(&ring, 0, &a), "nothing of slot 0");
-	} while (!a.lost && now() < start + 10);
+	} while (!a.lost && now() < start + bound(10));
 	T_IS(a.lost, 1, "requests that were put aside");
 	T_IS(a.v[0].mapped, 0, "mapped while mapping blocks");
 	T_IS(a.v[0].maps, 1, "maps that were made");
