@@ -124,7 +124,7 @@ PORT = ("-device pcie-root-port,id=above,chassis=1,x-speed=5 -drive if=none,id=b
 BELOW = "disk=$(dirname $(grep -l ^below /sys/class/nvme/*/serial)); export DEV2=/dev/${disk##*/}n1; "
 BOOTS = (*(Boot(mode.name, mode) for mode in MODES.values()),
          # The last one loses all paths: the head that comes back may have another name.
-         Boot("multipath", MODES["strict"], command=f"{HEAD}/tests/run.sh $head data slots queues targets multipath; [ $? -le 1 ]",
+         Boot("multipath", MODES["strict"], command=f"{HEAD}/tests/run.sh $head $DEV2 data slots passthru queues targets stacked multipath; [ $? -le 1 ]",
               append="nvme_core.multipath=Y", qemu_extra=TWO),
          Boot("namespaces", MODES["lazy"], command=PAIR_TESTS, qemu_extra=f"{PAIR} {SLOW}"),
          # The guest's controllers take SGLs: never, and whenever they can.
@@ -155,6 +155,13 @@ def valgrind_files() -> dict[str, Path | bytes]:
     return {path: Path(path) for path in paths} | {"/tests/valgrind.sh": ROOT / "tests/engine/valgrind.sh"}
 
 
+def stack_files() -> dict[str, Path | bytes]:
+    """What makes volumes and arrays."""
+    tools = [(name, Path("/sbin") / name) for name in ("dmsetup", "mdadm")]
+    tools += [(name, Path("/sbin/lvm")) for name in ("pvcreate", "pvremove", "vgcreate", "vgremove", "lvcreate")]
+    return {f"/bin/{name}": path for name, path in tools} | {"/tests/stacks.sh": ROOT / "tests/engine/stacks.sh"}
+
+
 STEPS = ("export ENGINE=/usr/lib/steps.so LD_PRELOAD='/usr/lib/libasan.so /usr/lib/libubsan.so' ASAN_OPTIONS=detect_leaks=0\n"
          "sh /tests/sources.sh steps; [ $? -le 1 ]")
 ENGINE_BOOTS = (
@@ -170,6 +177,7 @@ ENGINE_BOOTS = (
     Boot("multipath", MODES["strict"], command="sh /tests/check.sh multipath; check=$?; sh /tests/commands.sh multipath; [ $? -le 1 ] && [ $check -le 1 ]",
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("commands", MODES["strict"], command=COMMANDS_TESTS, qemu_extra=PAIR),
+    Boot("stacks", MODES["strict"], command="sh /tests/stacks.sh; [ $? -le 1 ]", files=stack_files),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/commands.sh unpatched; commands=$?; "
          "sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ] && [ $commands -le 1 ]"),
 )
