@@ -342,12 +342,10 @@ static void check_queue(struct report *r, const char *sys)
 /* The one certain answer: register a dma-buf with the file. */
 static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic)
 {
-	const char *next = "use a PCI NVMe namespace";
+	const char *next = "use a PCI NVMe namespace, or a linear or striped volume or RAID 0 over some";
 	int ret;
 
-	if (head && generic)
-		next = "use the block device of the head, or boot with nvme_core.multipath=N";
-	else if (head)
+	if (head)
 		next = "boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI";
 	else if (generic)
 		next = "boot a kernel with the series of this project, and use a PCI NVMe namespace";
@@ -388,9 +386,20 @@ static bool check_commands(struct report *r, const char *name, char *sys, size_t
 
 static void check_head(struct report *r, const char *name, bool generic)
 {
-	found(r, "multipath", PLAIN, NULL, generic ?
-	      "%s belongs to an NVMe multipath head, whose block device takes dma-bufs and whose commands do not" :
-	      "%s is an NVMe multipath head: it takes dma-bufs by its paths on PCI, and its /dev/ngXnY takes none", name);
+	found(r, "multipath", PLAIN, NULL, "%s %s: it takes dma-bufs by its paths on PCI", name,
+	      generic ? "is the character device of an NVMe multipath head" : "is an NVMe multipath head");
+}
+
+/* Of @sys, a block device that consists of others. */
+static bool check_stack(struct report *r, const char *name, const char *sys)
+{
+	char dir[PATH_MAX + 16], list[200];
+
+	snprintf(dir, sizeof(dir), "%s/slaves", sys);
+	names(dir, "", list, sizeof(list));
+	if (list[0])
+		found(r, "stack", PLAIN, NULL, "%s consists of %s, each of which has to take dma-bufs", name, list);
+	return list[0];
 }
 
 static void check_device(struct report *r, const char *name, const char *exporter,
@@ -420,7 +429,7 @@ static void check_device(struct report *r, const char *name, const char *exporte
 		check_head(r, name, generic);
 	snprintf(pci, sizeof(pci), "%s", sys);
 	if (!to_pci(pci)) {
-		if (!head)
+		if (!head && !check_stack(r, name, sys))
 			found(r, "device", MISSING, "use a PCI NVMe device", "%s is not on PCI", name);
 	} else {
 		if (!link_name(pci, "driver", driver, sizeof(driver)))

@@ -79,6 +79,7 @@ struct options {
 	unsigned int hipri;
 	unsigned int nowait;
 	unsigned int force_async;
+	unsigned int nonvectored;
 	unsigned int cmd_type;
 	unsigned int readfua;
 	unsigned int writefua;
@@ -94,6 +95,7 @@ struct unit {
 	unsigned int slot;	/* of its buffer, for the first file */
 	unsigned int shift;	/* of a block of the file, if that takes commands */
 	unsigned int status;	/* NVMe's, of a command that failed; 0: it was the kernel that failed it */
+	struct iovec range;	/* all of a vector */
 };
 
 struct job {
@@ -109,6 +111,7 @@ struct job {
 	bool cpu_sync;
 	bool said;		/* of what was wrong in ->queue */
 	bool odd;		/* an I/O needs more than its entry */
+	bool vectored;
 	unsigned int force_async;
 	unsigned int prepared;	/* since the last forced one */
 	struct cmdprio cmdprio;
@@ -229,6 +232,13 @@ static void make_out_sync(struct thread_data *td, struct job *job, struct io_u *
  */
 static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_sqe *sqe, struct io_u *io_u)
 {
+	struct unit *unit = &job->units[io_u->index];
+
+	if (job->vectored) {
+		unit->range = (struct iovec){ (void *)(uintptr_t)sqe->addr, sqe->len };
+		sqe->addr = (uintptr_t)&unit->range;
+		sqe->len = 1;
+	}
 	sqe->flags &= ~IOSQE_ASYNC;
 	if (job->force_async && ++job->prepared == job->force_async) {
 		job->prepared = 0;
@@ -236,8 +246,7 @@ static int prepare_odd(struct thread_data *td, struct job *job, struct io_uring_
 	}
 	if (job->cmdprio.mode != CMDPRIO_MODE_NONE)
 		sqe->ioprio = fio_cmdprio_set_ioprio(td, &job->cmdprio, io_u) ? io_u->ioprio : td->ioprio;
-	return job->cpu_sync ? buffer_cpu_end(job->units[io_u->index].buffer, io_u->xfer_buf,
-					      io_u->ddir == DDIR_WRITE ? io_u->xfer_buflen : 0) : 0;
+	return job->cpu_sync ? buffer_cpu_end(unit->buffer, io_u->xfer_buf, io_u->ddir == DDIR_WRITE ? io_u->xfer_buflen : 0) : 0;
 }
 
 static enum fio_q_status queue_trim(struct thread_data *td, struct job *job, struct io_u *io_u)
@@ -753,10 +762,32 @@ static int find_commands(struct thread_data *td, struct job *job)
 	return 0;
 }
 
+static int refuse_vectors(struct thread_data *td, const struct job *job)
+{
+	struct io_uring_probe *probe;
+	bool known;
+
+	if (job->namespaces)
+		return refuse(td, EINVAL, "nonvectored=0 is about reads and writes: leave it out, or name the block device and not /dev/ngXnY");
+	probe = io_uring_get_probe();
+	known = probe && io_uring_opcode_supported(probe, job->opcode[DDIR_WRITE]);
+	io_uring_free_probe(probe);
+	return known ? 0 : refuse(td, EINVAL, "this kernel has no vectors of registered buffers, which nonvectored=0 makes: leave it out, or boot Linux 6.15 or later");
+}
+
 static void choose_opcodes(const struct options *o, struct job *job)
 {
-	job->opcode[DDIR_READ] = job->namespaces ? NVME_READ : o->registration ? IORING_OP_READ_FIXED : IORING_OP_READ;
-	job->opcode[DDIR_WRITE] = job->namespaces ? NVME_WRITE : o->registration ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+	static const uint8_t opcodes[2][2][2] = {	/* by vectored, registered, data direction */
+		{ { IORING_OP_READ, IORING_OP_WRITE }, { IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED } },
+		{ { IORING_OP_READV, IORING_OP_WRITEV }, { OP_READV_FIXED, OP_WRITEV_FIXED } },
+	};
+
+	job->vectored = !o->nonvectored;
+	memcpy(job->opcode, opcodes[job->vectored][!!o->registration], sizeof(job->opcode));
+	if (job->namespaces) {
+		job->opcode[DDIR_READ] = NVME_READ;
+		job->opcode[DDIR_WRITE] = NVME_WRITE;
+	}
 	job->fua[DDIR_READ] = o->readfua ? NVME_FUA : 0;
 	job->fua[DDIR_WRITE] = o->writefua ? NVME_FUA : 0;
 }
@@ -792,6 +823,8 @@ static int set_up(struct thread_data *td)
 					      f->file_name);
 	}
 	choose_opcodes(o, job);
+	if (job->vectored && refuse_vectors(td, job))
+		return 1;
 	job->force_async = o->force_async;
 	if (fio_cmdprio_init(td, &job->cmdprio, &o->cmdprio))
 		return refuse(td, EINVAL, "the cmdprio options do not go together: cmdprio_percentage and cmdprio_bssplit exclude each other");
@@ -997,8 +1030,8 @@ static bool is_multipath_head(int fd)
 static int refuse_commands_of(struct thread_data *td, const char *name, const struct nvme_ns *ns)
 {
 	if (ns->head)
-		return refuse(td, EOPNOTSUPP, "%s is the character device of an NVMe multipath head, which takes no dma-bufs: name its block device (%s), boot with nvme_core.multipath=N, or use registration=user",
-			      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
+		return refuse(td, EOPNOTSUPP, "%s is the character device of an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI, or use registration=user",
+			      name);
 	return refuse(td, EOPNOTSUPP, "%s takes no dma-bufs for its commands: boot a kernel with the series of this project and use a PCI NVMe device, name its block device (%s), or use registration=user",
 		      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
 }
@@ -1018,7 +1051,7 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 			return refuse_commands_of(td, name, &job->namespaces[file]);
 		if (is_multipath_head(job->fds[file]))
 			return refuse(td, err, "%s is an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI", name);
-		return refuse(td, err, "the driver of %s cannot take dma-bufs: use a PCI NVMe device, or registration=user", name);
+		return refuse(td, err, "%s cannot take dma-bufs: use a PCI NVMe device, or a linear or striped volume or RAID 0 over some, or registration=user", name);
 	case EINVAL:
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB%s", name, strerror(err),
 			      job->namespaces ? "" : ", and the file must be open with O_DIRECT");
@@ -1176,7 +1209,7 @@ static int dmabuf_post_init(struct thread_data *td)
 	}
 	if (memory && register_buffers(td, job))
 		return 1;
-	job->odd = job->cpu_sync || job->force_async || job->cmdprio.mode != CMDPRIO_MODE_NONE;
+	job->odd = job->vectored || job->cpu_sync || job->force_async || job->cmdprio.mode != CMDPRIO_MODE_NONE;
 	job->started = true;
 	return 0;
 }
@@ -1599,8 +1632,9 @@ static struct fio_option options[] = {
 	{
 		ENGINE_OPTION("nonvectored", "Non-vectored"),
 		.type	= FIO_OPT_INT,
-		.off1	= offsetof(struct options, ignored),
-		.help	= "Accepted and without effect: no I/O here is vectored",
+		.off1	= offsetof(struct options, nonvectored),
+		.help	= "0: READV and WRITEV, or READV_FIXED and WRITEV_FIXED, of one range each",
+		.def	= "1",
 	},
 	REFUSED_OPTION("uncached", "no page cache is involved, the engine is for direct=1"),
 	CMDPRIO_OPTION("cmdprio_percentage", percentage, 0, 100, "Percentage of I/Os that get cmdprio_class and cmdprio"),

@@ -14,6 +14,10 @@
 
 #include <liburing.h>
 
+/* Newer than the oldest liburing that there is. */
+#define OP_READV_FIXED	60
+#define OP_WRITEV_FIXED	61
+
 struct ring {
 	/* what queue and reap touch */
 	struct io_uring_sqe *sqes;

@@ -48,10 +48,10 @@ unpatched)
 	says "commands on an unpatched kernel" 1 '^- kernel .*does not know' '^+ commands ' '^not ready'
 	;;
 multipath)
-	says "a multipath head" 0 '^+ kernel' '^  multipath .*is an NVMe multipath head: it takes dma-bufs by its paths on PCI' '^+ registration' '^ready$'
+	says "a multipath head" 0 '^+ kernel' '^  multipath .* is an NVMe multipath head: it takes dma-bufs by its paths on PCI' '^+ registration' '^ready$'
 	device=$NG
-	says "commands of a head" 1 '^  multipath .*head, whose block device takes dma-bufs and whose commands do not' '^+ commands ' \
-		'^- registration .*refuses a dma-buf: ' 'next: use the block device of the head' '^not ready'
+	says "commands of a head" 0 '^  multipath .* is the character device of an NVMe multipath head: it takes dma-bufs by its paths on PCI' '^+ commands ' \
+		'^+ registration .*for its commands' '^ready$'
 	;;
 esac
 finish

@@ -87,10 +87,6 @@ metadata)
 	finish
 	exit
 	;;
-multipath)
-	refused "a head" "character device of an NVMe multipath head, which takes no dma-bufs: name its block device (nvme[0-9]*n[0-9]*)" --rw=read
-	registrations="none user"
-	;;
 unpatched)
 	refused "an unpatched kernel" "io_uring cannot register dma-bufs" --rw=read
 	registrations="none user"

@@ -62,6 +62,7 @@ works "verified: more than 1 GiB in one dma-buf, two devices, all in flight" "bu
 verified "plain descriptors" "" --registerfiles=0
 verified "a kernel thread submits" "" --sqthread_poll
 verified "every I/O in a worker" "" --force_async=1
+verified "vectors" "" --nonvectored=0
 if [ "$(cat "/sys/class/block/$(basename "$DEV")/queue/io_poll")" = 1 ]; then
 	verified "polled completions" "" --hipri
 	verified "polled completions, a kernel thread submits" "" --hipri --sqthread_poll
@@ -124,7 +125,7 @@ refused "buffered I/O" "needs direct=1" --direct=0 --rw=read
 refused "a file" "is not a block device" --filename=file --rw=read
 refused "more huge pages than there are" "raise /proc/sys/vm/nr_hugepages" --pages=2m --bs=4m --iodepth=4096 --rw=read
 if truncate -s 8M image && loop=$(losetup -f 2>log) && losetup "$loop" image 2>log; then
-	refused "a driver without the feature" "the driver of $loop cannot take dma-bufs" --filename="$loop" --rw=read
+	refused "a driver without the feature" "$loop cannot take dma-bufs" --filename="$loop" --rw=read
 	losetup -d "$loop"
 else
 	skip "refused: a driver without the feature" "no loop device: $(cat log)"

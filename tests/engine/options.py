@@ -42,6 +42,7 @@ ROWS = (
     Row("sqthread_poll", f"{READS} --sqthread_poll"),
     Row("sqthread_poll_cpu", f"{READS} --sqthread_poll --sqthread_poll_cpu=0"),
     Row("nonvectored", f"{READS} --nonvectored=1"),
+    Row("nonvectored=0", f"{VERIFY.format('crc32c')} --nonvectored=0 --registration=none"),
     Row("nowait", f"{READS} --nowait=1", on="loop", theirs=WORKS, ours=WORKS),
     Row("force_async", f"{READS} --force_async=4"),
     Row("hipri", f"{READS} --hipri", FAILS, FAILS, on="loop"),

@@ -21,6 +21,7 @@
 #define DEPTH	32
 #define SIZE	T_MIB
 #define LINES	60
+#define RANGES	8	/* of a vector */
 
 struct op {
 	bool busy;
@@ -31,6 +32,7 @@ struct op {
 	bool gone;		/* the buffer was revoked */
 	unsigned int buf;
 	struct t_io io;
+	struct iovec ranges[RANGES];
 };
 
 struct ring {
@@ -243,11 +245,29 @@ static void spoil(struct ring *ring, struct op *op)
 	}
 }
 
+/* The same bytes in several ranges; how many. */
+static unsigned int vector(struct io_uring_sqe *sqe, struct op *op)
+{
+	size_t len = op->io.len, at = 0, part;
+	unsigned int n = 0, most = 1 + rnd(RANGES);
+
+	while (at < len) {
+		part = n + 1 < most ? 512 * (1 + rnd((len - at) / 512)) : len - at;
+		op->ranges[n++] = (struct iovec){ (void *)(uintptr_t)(op->io.addr + at), part };
+		at += part;
+	}
+	sqe->opcode = op->io.write ? T_OP_WRITEV_FIXED : T_OP_READV_FIXED;
+	sqe->addr = (uintptr_t)op->ranges;
+	sqe->len = n;
+	return n;
+}
+
 static void start(struct ring *ring)
 {
 	unsigned int i = rnd(DEPTH), slot = rnd(SLOTS), bad = rnd(16);
 	struct op *op = &ring->ops[i];
 	struct t_io io = { .fixed_file = true, .slot = slot, .write = rnd(2) };
+	struct io_uring_sqe *sqe;
 
 	if (op->busy)
 		return;
@@ -268,7 +288,10 @@ static void start(struct ring *ring)
 	say("%s %zu: %s slot %u, %u at %llu, disk %llu: %s", t_mode_names[ring->ring.mode], ring - rings,
 	    io.write ? "write" : "read", slot, op->io.len, (unsigned long long)op->io.addr,
 	    (unsigned long long)op->io.pos, t_number(op->want));
-	t_queue(&ring->ring, &op->io, i);
+	sqe = t_queue(&ring->ring, &op->io, i);
+	/* which of several faults is found first is for vectored to say */
+	if (bad && !rnd(4))
+		say("in %u ranges", vector(sqe, op));
 	ring->in_flight++;
 	if (rnd(3))
 		t_submit(&ring->ring);

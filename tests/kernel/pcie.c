@@ -22,7 +22,7 @@ struct aer_error {
 /* Whether the kernel's log says so, from where the descriptor is, before it says how recovery ended. */
 static bool log_says(int kmsg, const char *text)
 {
-	double end = now() + 30;
+	double end = now() + bound(30);
 	char line[1024];
 	ssize_t len;
 

@@ -16,7 +16,7 @@ esac
 case $1 in
 /dev/*) export DEV2="$1"; shift ;;
 esac
-all='register_errors header compat io_errors order data slots passthru ublk queues partition exporter invalidate fuzz targets
+all='register_errors header compat io_errors vectored order data slots passthru ublk queues partition exporter invalidate fuzz targets stacked
 	reset pressure writeback cancel held removal silence lifetime faults modules kunit kmemleak'
 [ $# -gt 0 ] || for test in $all; do
 	case " $WITHOUT " in

@@ -5,16 +5,11 @@
  * namespace below still takes registrations.
  */
 #include "device.h"
+#include "stack.h"
 
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <linux/dm-ioctl.h>
 #include <linux/loop.h>
-#include <linux/major.h>
-#include <linux/raid/md_p.h>
-#include <linux/raid/md_u.h>
 
 #define SECTORS	(64 * 1024UL)	/* 32 MiB of the disk */
 
@@ -115,69 +110,33 @@ static enum t_result btrfs(void)
 	return file_system("btrfs", "mkfs.btrfs", 128 * T_MIB);
 }
 
-static int dm(int control, unsigned long command, struct dm_ioctl *arg, uint32_t flags)
+/* One that keeps requests to itself for a while; those that pass them on are in stacked. */
+static enum t_result dm_delay(void)
 {
-	arg->version[0] = DM_VERSION_MAJOR;
-	arg->data_size = 4096;
-	arg->data_start = sizeof(*arg);
-	arg->flags = flags;
-	snprintf(arg->name, sizeof(arg->name), "target");
-	return ioctl(control, command, arg);
-}
-
-static enum t_result dm_linear(void)
-{
-	static union {
-		struct dm_ioctl arg;
-		char bytes[4096];
-	} u;
-	struct dm_target_spec *spec = (void *)(u.bytes + sizeof(u.arg));
-	int control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	struct dm_line line = { .sectors = SECTORS, .type = "delay" };
 	enum t_result result;
 	char path[32];
+	int ret;
 
-	if (control < 0)
-		return t_skip("/dev/mapper/control: %m (CONFIG_BLK_DEV_DM)");
-	T_CHECK(!dm(control, DM_DEV_CREATE, &u.arg, 0), "DM_DEV_CREATE: %m");
-	snprintf(path, sizeof(path), "/dev/dm-%u", minor(u.arg.dev));
-	memset(&u, 0, sizeof(u));
-	*spec = (struct dm_target_spec){ .length = SECTORS, .target_type = "linear" };
-	sprintf((char *)(spec + 1), "%s 0", t_dev);
-	u.arg.target_count = 1;
-	T_CHECK(!dm(control, DM_TABLE_LOAD, &u.arg, 0), "DM_TABLE_LOAD: %m");
-	memset(&u, 0, sizeof(u));
-	T_CHECK(!dm(control, DM_DEV_SUSPEND, &u.arg, 0), "resuming: %m");
+	snprintf(line.args, sizeof(line.args), "%s 0 1", t_dev);
+	ret = dm_create("target", &line, 1, path);
+	if (ret)
+		return t_skip("dm-delay: %s (CONFIG_DM_DELAY)", t_number(ret));
 	result = refused(path, O_RDWR | O_DIRECT);
-	memset(&u, 0, sizeof(u));
-	T_CHECK(!dm(control, DM_DEV_REMOVE, &u.arg, 0), "DM_DEV_REMOVE: %m");
-	close(control);
+	T_IS(dm_remove("target"), 0, "remove");
 	return result;
 }
 
-/* A linear array of one disk, without a superblock. */
+/* A mirror of one disk. */
 static enum t_result md(void)
 {
-	mdu_array_info_t array = { .major_version = 0, .minor_version = 90, .level = LEVEL_LINEAR, .raid_disks = 1,
-				   .nr_disks = 1, .not_persistent = 1, .md_minor = 0, .chunk_size = 65536, .size = 0 };
-	struct stat st;
-	mdu_disk_info_t disk = { .number = 0, .raid_disk = 0, .state = (1 << MD_DISK_SYNC) | (1 << MD_DISK_ACTIVE) };
 	enum t_result result;
-	int fd;
+	int fd = md_create(1, &t_dev, 1, 0);
 
-	mknod("/tmp/md0", S_IFBLK | 0600, makedev(MD_MAJOR, 0));
-	fd = open("/tmp/md0", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return t_skip("/tmp/md0: %m (CONFIG_BLK_DEV_MD)");
-	T_CHECK(!stat(t_dev, &st), "%s: %m", t_dev);
-	disk.major = major(st.st_rdev);
-	disk.minor = minor(st.st_rdev);
-	if (ioctl(fd, SET_ARRAY_INFO, &array) || ioctl(fd, ADD_NEW_DISK, &disk) || ioctl(fd, RUN_ARRAY, NULL))
-		result = t_skip("a linear array: %m (CONFIG_MD_LINEAR)");
-	else
-		result = refused("/tmp/md0", O_RDWR | O_DIRECT);
-	ioctl(fd, STOP_ARRAY, NULL);
-	close(fd);
-	unlink("/tmp/md0");
+		return t_skip("a RAID 1: %s (CONFIG_MD_RAID1)", t_number(fd));
+	result = refused("/tmp/md0", O_RDWR | O_DIRECT);
+	T_IS(md_stop(fd), 0, "stop the array");
 	return result;
 }
 
@@ -251,8 +210,8 @@ static const struct {
 	{ "xfs", xfs },
 	{ "btrfs", btrfs },
 	{ "loop", loop },
-	{ "dm-linear", dm_linear },
-	{ "md", md },
+	{ "dm-delay", dm_delay },
+	{ "RAID 1", md },
 	{ "NVMe over TCP", nvme_tcp },
 	{ "zoned NVMe", zoned },
 	{ "the namespace itself is taken", taken },

@@ -8,8 +8,8 @@
  *
  *   A *registration* (struct dma_buf_io) says that I/O through a file may use a
  *   dma-buf. It names the file, the dma-buf and, by a *leg* each, the devices
- *   behind the file: one, or several paths to the same data, which come and go.
- *   It is what an iov_iter and a bio point to.
+ *   behind the file: one, or several, each with a part of the data, or paths to the
+ *   same data, which come and go. It is what an iov_iter and a bio point to.
  *   A *context* is the attachment of a dma-buf to a device. There is one for all
  *   registrations of that pair, whoever made them and through whichever file.
  *   A *map* is one generation of a context's DMA mapping. A context has at most
@@ -656,7 +656,7 @@ static struct dma_buf_io_leg *dma_buf_io_free_leg(struct dma_buf_io *io)
 
 	lockdep_assert_held(&dma_buf_io_lock);
 	while (rcu_access_pointer(leg->ctx) || leg->refused) {
-		if (!io->attach_paths)
+		if (!io->several)
 			return NULL;
 		if (!leg->next) {
 			more = kzalloc_obj(*more, GFP_NOWAIT | __GFP_ACCOUNT);
@@ -678,14 +678,17 @@ static void dma_buf_io_avoid_leg(struct dma_buf_io_leg *leg, int err)
 	WRITE_ONCE(leg->avoid, true);
 }
 
-/* A device could not be attached by @err: remember, until it or @owner is gone. */
+/*
+ * A device could not be attached by @err: remember, until it or @owner is gone, if
+ * there may be another way.
+ */
 static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
-			      const void *owner, int err)
+			      const void *owner, const void *group, int err)
 {
 	struct dma_buf_io_leg *leg;
 
 	guard(mutex)(&dma_buf_io_lock);
-	if (!io->attach_paths || dev->gone)
+	if (!group || dev->gone)
 		return;
 	leg = dma_buf_io_leg_of(io, dev);
 	if (!leg) {
@@ -693,6 +696,7 @@ static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 		if (!leg)
 			return;
 		leg->owner = owner;
+		leg->group = group;
 		list_add(&leg->node, &dev->refused);
 		dma_buf_io_avoid_leg(leg, err);
 		WRITE_ONCE(leg->refused, dev);
@@ -727,7 +731,7 @@ static struct dma_buf_io_ctx *dma_buf_io_take_off(struct dma_buf_io_leg *leg)
 
 /* Takes over the caller's reference on @ctx, if it returns 0. */
 static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
-			      const void *owner)
+			      const void *owner, const void *group)
 {
 	struct dma_buf_io_leg *leg;
 
@@ -742,8 +746,9 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
 	else
 		leg = dma_buf_io_free_leg(io);
 	if (!leg)
-		return io->attach_paths ? -ENOMEM : -EOPNOTSUPP;
+		return io->several ? -ENOMEM : -EOPNOTSUPP;
 	leg->owner = owner;
+	leg->group = group;
 	WRITE_ONCE(leg->avoid, false);
 	list_add(&leg->node, &ctx->legs);
 	rcu_assign_pointer(leg->ctx, ctx);
@@ -756,18 +761,18 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
  * @dev: the device
  * @owner: what of the device the file is for, to be named to
  *	dma_buf_io_revoke() when it goes
+ * @group: see &dma_buf_io_leg.group
  *
  * To be called from a driver's implementation of
- * &file_operations.register_dmabuf or what leads there, and from
- * &dma_buf_io.attach_paths.
+ * &file_operations.register_dmabuf or what leads there.
  *
  * Context: may sleep; takes the reservation lock of the dma-buf.
  * Return: 0, also if it is attached; -ENODEV when the device is gone, -ENOMEM,
- * -EINTR, -EOPNOTSUPP for a second device of a file that has no paths or one that
- * has refused before, or what the exporter says.
+ * -EINTR, -EOPNOTSUPP for a second device of a file that has but one or for one
+ * that has refused before, or what the exporter says.
  */
 int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
-		      const void *owner)
+		      const void *owner, const void *group)
 {
 	struct dma_buf_io_ctx *ctx;
 	int ret;
@@ -781,11 +786,11 @@ int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 	if (IS_ERR(ctx)) {
 		ret = dma_buf_io_errno(PTR_ERR(ctx));
 		if (ret != -EINTR)
-			dma_buf_io_refuse(io, dev, owner, ret);
+			dma_buf_io_refuse(io, dev, owner, group, ret);
 		return ret;
 	}
 
-	ret = dma_buf_io_add_leg(io, ctx, owner);
+	ret = dma_buf_io_add_leg(io, ctx, owner, group);
 	/* -EEXIST: somebody else was first */
 	if (ret)
 		dma_buf_io_put_ctx(ctx, false);
@@ -982,34 +987,52 @@ static int dma_buf_io_map_leg(struct dma_buf_io_leg *leg)
 	return dma_buf_io_errno(ret);
 }
 
-/* Returns 0, the error of one if no other can be mapped, or 1 if there is none. */
-static int dma_buf_io_map_paths(struct dma_buf_io *io)
+static bool dma_buf_io_group_is_mapped(struct dma_buf_io *io, const void *group)
+{
+	const struct dma_buf_io_ctx *ctx;
+	struct dma_buf_io_leg *leg;
+
+	guard(rcu)();
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
+		ctx = rcu_dereference(leg->ctx);
+		if (ctx && leg->group == group && rcu_access_pointer(ctx->map))
+			return true;
+	}
+	return false;
+}
+
+/* Returns 0, the error of what has to be mapped, or 1 if no leg is on. */
+static int dma_buf_io_map_legs(struct dma_buf_io *io)
 {
 	struct dma_buf_io_leg *leg;
-	int ret = 1, err;
-	bool mapped = false;
+	int ret = 1, err, failed = 0;
 
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
 		err = dma_buf_io_map_leg(leg);
-		if (err == -EINTR)
+		if (err > 0)
+			continue;
+		ret = 0;
+		if (err && (err == -EINTR || !leg->group))
 			return err;
-		if (!err) {
-			mapped = true;
-			WRITE_ONCE(leg->avoid, false);
-		} else if (err < 0) {
+		if (err)
 			dma_buf_io_avoid_leg(leg, err);
-			ret = err;
-		}
+		else if (leg->avoid)
+			WRITE_ONCE(leg->avoid, false);
+		failed = err ?: failed;
 	}
-	if (mapped && ret < 0) {
-		/*
-		 * The request is issued again and chooses one that is mapped. If
-		 * that is down, not as fast as it can.
-		 */
-		schedule_timeout_interruptible(HZ / 100 ?: 1);
-		return 0;
-	}
-	return mapped ? 0 : ret;
+	if (!failed)
+		return ret;
+
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg))
+		if (leg->avoid && rcu_access_pointer(leg->ctx) &&
+		    !dma_buf_io_group_is_mapped(io, leg->group))
+			return failed;
+	/*
+	 * The request is issued again and chooses one that is mapped. If that is
+	 * down, not as fast as it can.
+	 */
+	schedule_timeout_interruptible(HZ / 100 ?: 1);
+	return 0;
 }
 
 /**
@@ -1026,16 +1049,14 @@ static int dma_buf_io_map_paths(struct dma_buf_io *io)
  */
 int dma_buf_io_make_maps(struct dma_buf_io *io)
 {
-	int attached, ret;
+	int ret = io->several ? io->attach(io) : 0;
 
-	if (!io->attach_paths) {
-		ret = dma_buf_io_map_leg(&io->leg);
-		return ret > 0 ? -ENODEV : ret;
-	}
-	attached = io->attach_paths(io);
-	ret = dma_buf_io_map_paths(io);
-	/* without any the file waits for one, unless they have all refused */
-	return ret > 0 ? attached : ret;
+	if (!ret)
+		ret = dma_buf_io_map_legs(io);
+	/* without any of several the file waits for one */
+	if (ret > 0)
+		ret = io->several ? 0 : -ENODEV;
+	return ret;
 }
 
 /**
@@ -1059,8 +1080,8 @@ struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io)
 	struct dma_buf_io_leg *leg;
 	int ret = 0;
 
-	/* paths that are to be attached, or fail, are for this to see to */
-	if (io->attach_paths)
+	/* those that are to be attached, or fail, are for this to see to */
+	if (io->several)
 		ret = dma_buf_io_make_maps(io);
 	if (!ret)
 		ret = dma_resv_lock_interruptible(dmabuf->resv, NULL);
@@ -1069,10 +1090,12 @@ struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io)
 	get_dma_buf(dmabuf);
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
 		ctx = dma_buf_io_get_leg(leg);
+		if (!ctx && io->several)
+			continue;
 		ret = ctx ? dma_buf_io_errno(dma_buf_io_map(ctx)) : -ENODEV;
 		if (ctx)
 			dma_buf_io_put_ctx(ctx, false);
-		if (ret && !io->attach_paths) {
+		if (ret && !leg->group) {
 			dma_buf_io_release_maps(dmabuf);
 			return ERR_PTR(ret);
 		}

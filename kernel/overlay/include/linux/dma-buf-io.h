@@ -128,6 +128,8 @@ struct dma_buf_io_ctx {
  *	or what the file is for, is gone. Read under RCU.
  * @next: the next device of the registration. Once set it stays.
  * @owner: what the device offers that the file is for, a namespace for one
+ * @group: devices of a group are ways to the same data, of which one must be
+ *	mapped; NULL for a device that must be
  * @refused: a device that could not be attached, instead of @ctx
  * @avoid: the device could not be attached or mapped
  * @for_good: nor is there any point in trying again
@@ -139,6 +141,7 @@ struct dma_buf_io_leg {
 	struct dma_buf_io_ctx __rcu	*ctx;
 	struct dma_buf_io_leg		*next;
 	const void			*owner;
+	const void			*group;
 	struct dma_buf_io_dev		*refused;
 	bool				avoid;
 	bool				for_good;
@@ -149,11 +152,16 @@ struct dma_buf_io_leg {
 /**
  * struct dma_buf_io - a registration: a dma-buf that I/O through a file may use
  * @leg: the first device behind the file; of most the only one
- * @attach_paths: set by files whose devices come and go, and are ways to the same
- *	data: attach those that are not attached and have not refused for good.
- *	Returns 0 if any is attached, or an error.
+ * @several: set, before it attaches any, by who may have several devices, or
+ *	others later: paths, stripes. The driver is then asked again, by
+ *	@attach, when a request finds no map.
+ * @attach: set by files whose devices may set @several: attach those that are not,
+ *	and have not refused for good. Returns 0 or an error for the request.
  * @file: I/O must come through this very struct file; holds a reference
  * @private: for the file to use
+ * @len_mask: bits that no length may have; for those who check several ranges
+ *	before they use any. The file itself checks each request.
+ * @offset_mask: the same of offsets into the dma-buf
  * @dmabuf: the buffer; holds a reference
  * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios; they never
  *	change
@@ -162,9 +170,12 @@ struct dma_buf_io_leg {
  */
 struct dma_buf_io {
 	struct dma_buf_io_leg		leg;
-	int				(*attach_paths)(struct dma_buf_io *io);
+	bool				several;
+	int				(*attach)(struct dma_buf_io *io);
 	struct file			*file;
 	void				*private;
+	unsigned int			len_mask;
+	unsigned int			offset_mask;
 	struct dma_buf			*dmabuf;
 	struct bio_vec			bvecs[];
 };
@@ -180,7 +191,7 @@ void dma_buf_io_release_maps(struct dma_buf *dmabuf);
 /* For errors that are to the point: the next moment it may be. Any context. */
 static inline bool dma_buf_io_is_gone(const struct dma_buf_io *io)
 {
-	return !rcu_access_pointer(io->leg.ctx) && !io->attach_paths;
+	return !rcu_access_pointer(io->leg.ctx) && !io->several;
 }
 
 /* For drivers. */
@@ -188,7 +199,7 @@ void dma_buf_io_init_dev(struct dma_buf_io_dev *dev, struct device *dma_dev,
 			 const struct dma_buf_io_dev_ops *ops,
 			 unsigned long patience);
 int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
-		      const void *owner);
+		      const void *owner, const void *group);
 void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner);
 void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
 
