@@ -16,9 +16,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import abi, bench, build, cache, claims, columns, cost, deb, debian, deps, doctor, fault, fio, guest, harmless, record, regress, runs, sources, suite, typed
-from .modes import IOMMUS, MODES, MORE_MODES, PC, Board
-from .paths import BUILD
+from . import fault, typed
+from .build import cache, deb, deps, products, sources
+from .check import abi, debian, doctor, suite
+from .judge import claims, regress
+from .machine import guest
+from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
+from .measure import bench, columns, cost, gate, harmless, host
+from .paths import BUILD, HISTORY, ROOT
+from .record import history, provenance, runs, schema, store
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,19 +47,19 @@ def fetch(args: argparse.Namespace) -> int:
 
 def kernel(args: argparse.Namespace) -> int:
     deps.install()
-    print(build.kernel(args.kernel_src, args.variant).resolve())
+    print(products.kernel(args.kernel_src, args.variant).resolve())
     return 0
 
 
 def kernel_tree(args: argparse.Namespace) -> int:
     deps.install()
-    return build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", args.out)
+    return products.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", args.out)
 
 
 def kernel_check(args: argparse.Namespace) -> int:
     deps.install()
     base = str(sources.kernel(args.kernel_src).tree)
-    return max(build.series(verb, "--base", base) for verb in ("check", "checkpatch"))
+    return max(products.series(verb, "--base", base) for verb in ("check", "checkpatch"))
 
 
 def kernel_check_all(args: argparse.Namespace) -> int:
@@ -73,13 +79,14 @@ def kernel_series(args: argparse.Namespace) -> int:
 
 def harmless_run(args: argparse.Namespace) -> int:
     deps.install()
-    harmless.run(args.kernel_src, args.fio_src, args.modes or tuple(MODES))
+    for line in harmless.report(args.kernel_src, args.fio_src, args.modes or tuple(MODES)):
+        print(line, flush=True)
     return 0
 
 
 def engine(args: argparse.Namespace) -> int:
     deps.install()
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     return 0
 
 
@@ -91,20 +98,20 @@ def package(args: argparse.Namespace) -> int:
 def chosen_kernel(args: argparse.Namespace, variant: str = "series") -> Path:
     """The bzImage named by --kernel, or ours, built if need be."""
     deps.install()
-    return Path(args.kernel) if args.kernel else build.kernel(args.kernel_src, variant)
+    return Path(args.kernel) if args.kernel else products.kernel(args.kernel_src, variant)
 
 
 def ready_to_record() -> None:
     """What a record names can be told, now and not after an hour."""
     deps.install()
-    record.checkout()
+    provenance.checkout()
 
 
 def guests_own(args: argparse.Namespace, board: Board) -> Path:
     """Its kernel; of programs those that there are, but a guest of ours has all."""
     kernel = chosen_kernel(args, "arm64" if board.programs else "series")
     if not args.kernel and not board.programs and not (BUILD / "fio").exists():
-        build.engine()
+        products.engine()
     return kernel
 
 
@@ -145,8 +152,8 @@ def what_there_is(_: argparse.Namespace) -> int:
             ("CASES= of cost", {case.name: case.arguments for case in cost.CASES.values()}),
             ("SUITE= of test-debian", {suite: f"whose fio is {version}" for version, suite in sources.FIO_SUITES.items()}),
             ("BOOTS= of test-debug", {boot.name: f"kernel {boot.variant}" for boot in suite.DEBUG_BOOTS.values()}),
-            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in build.VARIANTS.items()}),
-            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in regress.shown()})):
+            ("VARIANT= of kernel", {name: f"build/{variant.image}, of {' '.join(variant.fragments)}" for name, variant in products.VARIANTS.items()}),
+            ("BASE= of regress", {each["commit"][:12]: each["subject"] for each in history.shown()})):
         print(f"{title}\n" + "".join(f"  {name:<30}{text}\n" for name, text in names.items()))
     return 0
 
@@ -159,7 +166,7 @@ def clean_cache(args: argparse.Namespace) -> int:
 def fuzz(args: argparse.Namespace) -> int:
     """Under TCG a checking kernel is slow: time to boot, to end and to print is added."""
     kernel = chosen_kernel(args, "debug")
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     limit = args.seconds + 300
     command = f"SECONDS={args.seconds} SEED={args.seed} TIMEOUT={limit} /tests/run.sh $DEV fuzz"
     spec = guest.Spec(kernel=kernel, mode=(MODES | MORE_MODES)[args.mode], command=command, memory="4G",
@@ -168,24 +175,13 @@ def fuzz(args: argparse.Namespace) -> int:
         return guest.boot(spec, sys.stdout.buffer, Path(scratch)).status
 
 
-# plot and table import numpy, scipy and matplotlib, which deps may only just have installed.
-def show(result: dict[str, Any], run: Path) -> str:
-    """All that a run.json is shown as; its table."""
-    from . import dashboard, plot, report, table
-
-    text = table.render(result)
-    (run / "table.txt").write_text(text)
-    plot.draw(result, run)
-    plot.history(regress.shown(), run)
-    dashboard.write(run, bigger=dashboard.of_bench(result))
-    report.write(run)
-    return text
-
-
-def compare(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
+# What shows and what compares imports numpy, scipy and matplotlib, which deps may only just have installed: not before then.
+def measured(plan: bench.Plan, bzimage: Path) -> tuple[bool, dict[str, Any]]:
     """Measure, record, print and draw; do the claims hold?"""
-    run, result = bench.run(plan, bzimage)
-    print(f"\n{show(result, run)}\nrecords, figures and report.html: {run}")
+    from .show import directory
+
+    run, result = bench.measure(plan, bzimage)
+    print(f"\n{directory.of_bench(result, run)}\nrecords, figures and report.html: {run}")
     return all(claim.holds for claim in claims.claims(result)), result
 
 
@@ -215,29 +211,31 @@ def bench_run(args: argparse.Namespace) -> int:
     if not base and any(column.unpatched for column in chosen):
         raise fault.Fault("the unpatched column needs an unpatched kernel: "
                           "`make kernel VARIANT=unpatched`, or name one with BASE=")
-    plans = [columns.plan(plan, column) for column in chosen]
+    plans = [bench.on(column, plan) for column in chosen]
     for column in chosen:
         for mode, why in columns.unavailable(column, plan.modes).items():
             print(f"bench: {column.name}: {mode} is unavailable: {why}")
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
+    products.engine(args.fio_src)
     return 0 if compare_columns(plans, bzimage, base) else 1
 
 
 def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     """Installs and builds nothing; draws only if what that needs is there."""
-    from . import host
-
     if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
     if not args.jobs and args.bench != "short":
-        plan = dataclasses.replace(plan, jobs=tuple(name for name, job in bench.JOBS.items() if args.destructive or not job.writes))
+        plan = dataclasses.replace(plan, jobs=host.possible(bench.JOBS, args.destructive))
+    elif not args.jobs:
+        plan = dataclasses.replace(plan, jobs=host.possible(plan.jobs, args.destructive))
     if args.bench != "short":
         plan = dataclasses.replace(plan, runtime_ms=5000)
     run, result = host.measure(plan, args.dev, args.destructive)
     try:
-        print(f"\n{show(result, run)}")
+        from .show import directory
+
+        print(f"\n{directory.of_bench(result, run)}")
     except ImportError as error:
         print(f"host: nothing drawn, as {error.name} is not installed: `make plot RUN={run}` where it is")
     print(f"records: {run}")
@@ -248,16 +246,18 @@ def compare_columns(plans: list[bench.Plan], bzimage: Path, base: Path | None) -
     """A run for each column, then all of them side by side."""
     good, records = True, []
     for plan in plans:
-        holds, result = compare(plan, base if plan.column.unpatched and base else bzimage)
+        holds, result = measured(plan, base if plan.column.unpatched and base else bzimage)
         good, records = good and holds, [*records, result]
     if len(records) > 1:
-        print("\n" + columns.side_by_side(records, tuple(dict.fromkeys(mode for plan in plans for mode in plan.modes))))
+        from .show import table
+
+        print("\n" + table.side_by_side(records, tuple(dict.fromkeys(mode for plan in plans for mode in plan.modes))))
     return good
 
 
 def unpatched(named: str) -> Path | None:
     """The unpatched kernel named, or ours if it has been built."""
-    base = image(named, "base") if named else BUILD / build.VARIANTS["unpatched"].image
+    base = image(named, "base") if named else BUILD / products.VARIANTS["unpatched"].image
     return base if base.exists() else None
 
 
@@ -272,15 +272,20 @@ def cost_run(args: argparse.Namespace) -> int:
     base = unpatched(args.base)
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
-    cost.run(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
+    products.engine(args.fio_src)
+    from .show import directory
+
+    run, result = cost.measure(args.modes or tuple(MODES), args.cases or tuple(cost.CASES), bzimage, base)
+    print(f"\n{directory.of_cost(result, run)}\nrecord, figures and report.html: {run.relative_to(ROOT)}")
     return 0
 
 
 def test(args: argparse.Namespace) -> int:
     ready_to_record()
+    from .show import directory
+
     with runs.alone("test"):
-        tally = suite.run(args.kernel_src, args.fio_src, lambda bzimage: compare(bench.SHORT, bzimage)[0])
+        tally = suite.quick(args.kernel_src, args.fio_src, directory.of_gate, lambda bzimage: measured(bench.SHORT, bzimage)[0])
     print(tally)
     return 1 if tally.failed else 0
 
@@ -288,7 +293,7 @@ def test(args: argparse.Namespace) -> int:
 def test_engine(args: argparse.Namespace) -> int:
     deps.install()
     with runs.alone("test"):
-        tally = suite.run_engine(args.kernel_src, args.fio_src)
+        tally = suite.engine(args.kernel_src, args.fio_src)
     print(tally)
     return 1 if tally.failed else 0
 
@@ -299,76 +304,88 @@ def check_abi(args: argparse.Namespace) -> int:
 
 
 def test_debian(args: argparse.Namespace) -> int:
-    return 1 if debian.run(args.suite, chosen_kernel(args), args.steps or ()) else 0
+    return 1 if debian.test(args.suite, chosen_kernel(args), args.steps or ()) else 0
 
 
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
     with runs.alone("test"):
-        tally = suite.run_debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
+        tally = suite.debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
     print(tally)
     return 1 if tally.failed else 0
 
 
 def redraw(args: argparse.Namespace) -> int:
-    path = record.find(args.run, record.OF_BENCH, record.OF_COST)
-    result = record.load(path, record.OF_BENCH, record.OF_COST)
+    path = store.find(args.run, schema.OF_BENCH, schema.OF_COST)
+    result = store.load(path, schema.OF_BENCH, schema.OF_COST)
     deps.install()
-    if "speed" in result:
-        show(result, path.parent)
-    else:
-        cost.finish(result, path.parent)
+    from .show import directory
+
+    show = directory.of_bench if "speed" in result else directory.of_cost
+    show(result, path.parent)
     return 0
 
 
 def regress_run(args: argparse.Namespace) -> int:
     """What ends without a verdict says why where the verdict would be."""
-    regress.forget()
+    from .show import regress as verdict
+
+    verdict.forget()
     try:
-        return gate(args)
+        return judged(args)
     except fault.Fault as why:
-        regress.no_verdict(str(why))
+        verdict.no_verdict(str(why))
         raise
 
 
-def gate(args: argparse.Namespace) -> int:
+def judged(args: argparse.Namespace) -> int:
     """What it is compared with is known, and comparable, before anything is built."""
     with_functions(args)
-    regress.commit()
-    base = regress.find(args.base)
+    gate.commit()
+    base = history.find(args.base)
     ready_to_record()
-    made = (record.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
-            build.made_from(sources.kernel(args.kernel_src), "series"))
+    made = (provenance.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
+            products.made_from(sources.kernel(args.kernel_src), "series"))
     if why := regress.unlike(base, made):
         raise fault.Fault(why)
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
-    return regress.run(base, args.modes or tuple(MODES), bzimage)
+    products.engine(args.fio_src)
+    from .show import directory
+
+    with runs.alone("regress"):
+        new, found = regress.against(base, args.modes or tuple(MODES), bzimage)
+        print(f"\n{directory.of_gate(base, new, found)}report: {gate.PLACE.relative_to(ROOT)}")
+    return 1 if found else 0
 
 
 def baseline(args: argparse.Namespace) -> int:
     with_functions(args)
-    regress.recordable(Path(args.kernel) if args.kernel else None)
+    gate.recordable(Path(args.kernel) if args.kernel else None)
     ready_to_record()
     bzimage = chosen_kernel(args)
-    build.engine(args.fio_src)
-    print(f"commit {regress.baseline(bzimage)}")
+    products.engine(args.fio_src)
+    with runs.alone("regress"):
+        new = gate.take(MODES, bzimage)
+    HISTORY.mkdir(parents=True, exist_ok=True)
+    path = HISTORY / f"{new['commit'][:12]}.json"
+    store.write(path, new)
+    print(f"commit {path}")
     return 0
 
 
 def compare_records(args: argparse.Namespace) -> int:
-    from . import compare as records
+    from .judge import compare
 
-    text, worst = records.render(*(record.load(record.find(name)) for name in (args.a, args.b)))
+    text, worst = compare.text(*(store.load(store.find(name)) for name in (args.a, args.b)))
     print(text, end="")
-    return 0 if worst <= records.REPEATS else 1
+    return 0 if worst <= compare.REPEATS else 1
 
 
 def projection(args: argparse.Namespace) -> int:
-    from . import project
+    from .show import projection
 
-    result = record.load(record.find(args.run, record.OF_COST), record.OF_COST)
-    print(project.render(result, project.Price(args.ghz, args.cpi, args.invalidation)), end="")
+    result = store.load(store.find(args.run, schema.OF_COST), schema.OF_COST)
+    print(projection.text(result, projection.Price(args.ghz, args.cpi, args.invalidation)), end="")
     return 0
 
 
@@ -398,8 +415,8 @@ def parser() -> argparse.ArgumentParser:
     verb("deps", install, help="install the Debian packages that are missing (needs root)")
     verb("sources", fetch, (kernel_source, fio_source), help="get and unpack the kernel and fio")
     verb("kernel", kernel, (kernel_source,), help="build a kernel").add_argument(
-        "--variant", type=typed.one_of("variant", build.VARIANTS), default="series", metavar="NAME",
-        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in build.VARIANTS.items())}")
+        "--variant", type=typed.one_of("variant", products.VARIANTS), default="series", metavar="NAME",
+        help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in products.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
     verb("kernel-check-all", kernel_check_all, (kernel_source,), help="every commit, feature on and off").add_argument(
@@ -445,8 +462,8 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--sweep", action="store_const", const="sweep", dest="bench", help="--bench sweep")
     measure.add_argument("--jobs", type=typed.some_of("jobs", bench.JOBS | bench.SWEEPS), default="", metavar="'JOB ...'",
                          help="of jobs/ (default: all that are timed)")
-    measure.add_argument("--registrations", type=typed.some_of("registrations", fio.REGISTRATIONS), default="", metavar="'NAME ...'",
-                         help=f"of {' '.join(fio.REGISTRATIONS)}")
+    measure.add_argument("--registrations", type=typed.some_of("registrations", schema.REGISTRATIONS), default="", metavar="'NAME ...'",
+                         help=f"of {' '.join(schema.REGISTRATIONS)}")
     measure.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
 
     measure.add_argument("--target", type=typed.one_of("target", ("guest", "host")), default="guest", metavar="guest|host",
@@ -461,7 +478,7 @@ def parser() -> argparse.ArgumentParser:
     costs = verb("cost", cost_run, (which, kernel_source, fio_source), help="count the instructions of an I/O, by function")
     costs.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     costs.add_argument("--cases", type=typed.some_of("cases", cost.CASES), default="", metavar="'CASE ...'",
-                       help="of those in harness/cost.py (default: all)")
+                       help="of those in harness/measure/cost.py (default: all)")
     costs.add_argument("--base", default="", metavar="BZIMAGE",
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 
@@ -560,6 +577,9 @@ def main() -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # for the interpreter to close
         return 141
+    except ModuleNotFoundError as error:
+        print(f"harness: python3-{error.name} is missing here: `make deps` installs it", file=sys.stderr)
+        return fault.Fault.status
     except FileNotFoundError as error:
         missing = f"there is no {error.filename} here: `make doctor` says what this machine lacks"
         print(f"harness: {missing if '/' not in str(error.filename) else error}", file=sys.stderr)

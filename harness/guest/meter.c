@@ -11,12 +11,18 @@
  *   the processor never halts; busy time is all time less what the loop had,
  *   less our own.  Interrupts count as busy wherever they arrive.  What a turn
  *   of the loop takes, with the timer tick it suffers, the first pause shows.
+ * memory: at the second pause, of how many pages the buffers are, and how many
+ *   runs of neighbours in physical memory these make; of the first process that
+ *   has any.
  * events: how often tracepoints were hit, counted without recording, on the
  *   processors that we may run on; and the instructions that a processor with
  *   such a counter executed on them.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
 #include <err.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,6 +40,9 @@
 
 #define SAMPLE_NS 20000000
 #define MISSED 241	/* exit status: no two pauses long enough were seen */
+
+#define BUFFERS "/memfd:dmabuf-engine"	/* what the engine calls its memory */
+#define FRAME ((1ull << 55) - 1)		/* of an entry of /proc/PID/pagemap */
 
 #define MAX_CPUS 1024
 #define MAX_DISKS 16
@@ -183,9 +192,68 @@ static pid_t fill_gaps(void)
 	__builtin_unreachable();
 }
 
+struct memory {
+	uint64_t pages, runs;
+};
+
+/* Frames of a mapping: a run ends where the next page is not the next in memory. */
+static void look_at(int pagemap, uint64_t from, uint64_t to, struct memory *memory)
+{
+	const uint64_t page = sysconf(_SC_PAGESIZE);
+	uint64_t entry, last = 0;
+
+	for (uint64_t at = from; at < to; at += page) {
+		if (pread(pagemap, &entry, sizeof(entry), at / page * sizeof(entry)) != sizeof(entry))
+			err(240, "pagemap");
+		if (!(entry & FRAME))
+			continue;	/* not there, or not for us to see */
+		memory->pages++;
+		memory->runs += (entry & FRAME) != last + 1;
+		last = entry & FRAME;
+	}
+}
+
+/* The buffers of one process; none: it has none. */
+static struct memory memory_of(const char *process)
+{
+	struct memory memory = { 0 };
+	unsigned long long from, to;
+	char path[300], line[512];
+	FILE *maps;
+	int pagemap;
+
+	snprintf(path, sizeof(path), "/proc/%s/maps", process);
+	maps = fopen(path, "r");
+	snprintf(path, sizeof(path), "/proc/%s/pagemap", process);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	while (maps && pagemap >= 0 && fgets(line, sizeof(line), maps))
+		if (strstr(line, BUFFERS) && sscanf(line, "%llx-%llx", &from, &to) == 2)
+			look_at(pagemap, from, to, &memory);
+	if (pagemap >= 0)
+		close(pagemap);
+	if (maps)
+		fclose(maps);
+	return memory;
+}
+
+static struct memory look(void)
+{
+	struct memory memory = { 0 };
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && !memory.pages && (entry = readdir(proc)))
+		if (isdigit((unsigned char)entry->d_name[0]))
+			memory = memory_of(entry->d_name);
+	if (proc)
+		closedir(proc);
+	return memory;
+}
+
 /* The first pause, from its start to its end, and the start of the second. */
 struct pauses {
 	struct snapshot first, end, second;
+	struct memory memory;
 };
 
 /* Returns the command's exit status as a shell would. */
@@ -203,8 +271,10 @@ static int watch(pid_t pid, struct pauses *seen)
 				seen->first = take(now);
 			else if (now == seen->first.requests)
 				seen->end = take(now);
-			else if (!seen->second.wall_ns)
+			else if (!seen->second.wall_ns) {
 				seen->second = take(now);
+				seen->memory = look();
+			}
 		}
 		before = now;
 	}
@@ -218,8 +288,8 @@ static void report(FILE *out, const struct pauses *seen, uint64_t total)
 	double turn_ns = turns ? (double)(end->wall_ns - end->own_ns - from->wall_ns + from->own_ns) / turns : 0;
 
 	fprintf(out, "{\"total_requests\": %lu, \"requests\": %lu, \"wall_ns\": %lu, \"own_ns\": %lu, "
-		"\"turns\": %lu, \"turn_ns\": %.6f", total, to->requests - from->requests, to->wall_ns - from->wall_ns,
-		to->own_ns - from->own_ns, to->loops - from->loops, turn_ns);
+		"\"turns\": %lu, \"turn_ns\": %.6f, \"pages\": %lu, \"runs\": %lu", total, to->requests - from->requests, to->wall_ns - from->wall_ns,
+		to->own_ns - from->own_ns, to->loops - from->loops, turn_ns, seen->memory.pages, seen->memory.runs);
 	for (size_t i = 0; i < NR_EVENTS; i++) {
 		if (nr_counters && counters[i][0] >= 0)
 			fprintf(out, ", \"%s\": %lu", events[i].name, to->events[i] - from->events[i]);

@@ -14,10 +14,13 @@ from statistics import mean, median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from harness import bench, project, record, stats  # noqa: E402
-from harness.claims import cells  # noqa: E402
-from harness.fio import AGAIN  # noqa: E402
-from harness.modes import MODES  # noqa: E402
+from harness.judge import stats  # noqa: E402
+from harness.machine.modes import MODES  # noqa: E402
+from harness.measure import bench  # noqa: E402
+from harness.record import schema, store  # noqa: E402
+from harness.record.rows import select  # noqa: E402
+from harness.record.schema import AGAIN  # noqa: E402
+from harness.show import published  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
 OF_HISTORY = (ROOT / "kernel/cover-letter.txt", ROOT / "docs/compatibility.md")
@@ -28,11 +31,11 @@ LARGE = tuple(f"{how}-{size}" for how in ("seqread", "seqwrite") for size in ("1
 
 
 def cost(result, **where):
-    return median(row["instructions_per_io"] for row in cells(result["cost"], **where))
+    return median(row["instructions_per_io"] for row in select(result["cost"], **where))
 
 
 def operations(result, **where):
-    row, = cells(result["operations"], **where)
+    row, = select(result["operations"], **where)
     return sum(row[f"{name}_per_io"] for name in ("map", "unmap", "flush")), row["command_per_io"]
 
 
@@ -42,7 +45,7 @@ def repeats(result, registrations, jobs):
     for mode in result["plan"]["modes"]:
         for job in jobs:
             for registration in registrations:
-                values = [row["instructions_per_io"] for row in cells(result["cost"], mode=mode, job=job, registration=registration)]
+                values = [row["instructions_per_io"] for row in select(result["cost"], mode=mode, job=job, registration=registration)]
                 spreads.append(max(values) / min(values) - 1)
     return max(spreads)
 
@@ -55,10 +58,6 @@ def scatter(result):
     return median(max(values) / min(values) - 1 for values in rounds.values())
 
 
-def rate(value):
-    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}K"
-
-
 def first(result):
     where = {"mode": "strict", "job": "randread-4k"}
     user, dmabuf = ((cost(result, registration=name, **where), operations(result, registration=name, **where)[0]) for name in ("user", "dmabuf"))
@@ -66,8 +65,8 @@ def first(result):
     return ["| for a 4 KiB random read, IOMMU in STRICT mode | user memory | dma-buf | |", "|---|--:|--:|---|",
             f"| instructions of the processor | {user[0]:,.0f} | {dmabuf[0]:,.0f} | **measured here**, in an emulated machine: {here} |",
             f"| operations of the IOMMU | {user[1]:.2f} | {dmabuf[1]:.2f} | **measured here**, same run; a count, which hardware does not change |",
-            f"| reads per second | {rate(project.PUBLISHED['strict'])} | {rate(project.PUBLISHED_DMABUF)} | **published**, not ours: "
-            "hardware, one Optane drive, A. Gupta on linux-nvme, November 2025 |"]
+            f"| reads per second | {published.rate(published.IOPS['strict'])} | {published.rate(published.IOPS_DMABUF)} | **published**, not ours: "
+            f"hardware, one Optane drive, {published.SOURCE} |"]
 
 
 def conditions(result):
@@ -78,15 +77,21 @@ def conditions(result):
             "VT-d and NVMe emulated, one processor, a null disk, 128 requests deep in batches of 32, fio's own work included."]
 
 
+def shown(result):
+    """Jobs with their titles."""
+    kinds = {"scattered": ", scattered pages", "2m": ", 2 MiB pages"}
+    return [(job, title + ("" if job.endswith("-4k") else kinds.get(result["plan"]["memory"][job], ""))) for job, title in bench.SHOWN.items() if job in result["plan"]["jobs"]]
+
+
 def table(result):
     text = ["| | IOMMU mode | instructions per I/O: user | dma-buf | ratio of pairs | IOMMU operations per I/O: user | dma-buf | commands per I/O: user | dma-buf |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for job, title in bench.SHOWN.items():
+    for job, title in shown(result):
         for mode in result["plan"]["modes"]:
             where = {"mode": mode, "job": job}
             user, dmabuf = (cost(result, registration=name, **where) for name in ("user", "dmabuf"))
             (before, split), (after, whole) = (operations(result, registration=name, **where) for name in ("user", "dmabuf"))
-            ratio = stats.ratio(*(stats.rounds(cells(result["cost"], registration=name, **where), "instructions_per_io") for name in ("dmabuf", "user")))
+            ratio = stats.ratio(*(stats.rounds(select(result["cost"], registration=name, **where), "instructions_per_io") for name in ("dmabuf", "user")))
             text.append(f"| {title} | {mode.upper()} | {user:,.0f} | {dmabuf:,.0f} | {ratio.value:.3f} | {before:.2f} | {after:.2f} | {split:.3g} | {whole:.3g} |")
             title = ""
     return text
@@ -95,9 +100,9 @@ def table(result):
 def called(result):
     """Of the reads shown, the IOPS ratios that are more than noise, those that are nothing, and the others with what they lack."""
     loud, alike, none = [], [], []
-    for job, title in bench.SHOWN.items():
+    for job, title in shown(result):
         for mode in result["plan"]["modes"]:
-            dmabuf, user, again = (stats.rounds(cells(result["speed"], job=job, mode=mode, registration=name), "iops")
+            dmabuf, user, again = (stats.rounds(select(result["speed"], job=job, mode=mode, registration=name), "iops")
                                    for name in ("dmabuf", "user", AGAIN))
             found = stats.verdict(dmabuf, user, again)
             said = f"{title} in {mode.upper()} ({found.ratio.value:.2f}"
@@ -123,7 +128,7 @@ def noise(result):
 
 
 def history_cost(result, mode, case, registration):
-    row, = cells(result["cells"], mode=mode, case=case, registration=registration)
+    row, = select(result["cells"], mode=mode, case=case, registration=registration)
     return row
 
 
@@ -183,7 +188,7 @@ def written(text, result, blocks=None):
 
 
 def history(name):
-    return record.load(ROOT / "results/history" / name, record.OF_HISTORY)
+    return store.load(ROOT / "results/history" / name, schema.OF_HISTORY)
 
 
 def write_others(named=""):
@@ -199,7 +204,7 @@ def main():
         return write_others(found[1])
     write_others()
     old = run_of(README.read_text())
-    result = record.load(record.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), record.OF_BENCH), record.OF_BENCH)
+    result = store.load(store.find(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "results" / old), schema.OF_BENCH), schema.OF_BENCH)
     place = ROOT / "results" / result["id"]
     if not (place / picture(README.read_text()).name).exists():
         raise SystemExit(f"{place} has no {picture(README.read_text()).name}: `make plot RUN={place}`")

@@ -11,9 +11,13 @@ import subprocess
 
 import pytest
 
-from harness import bench, claims, columns, guest, suite, table
+from harness.check import suite
 from harness.fault import Fault
-from harness.modes import MODES
+from harness.judge import claims
+from harness.machine import guest
+from harness.machine.modes import MODES
+from harness.measure import bench, columns, fio
+from harness.show import hero, table
 
 PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
 
@@ -105,10 +109,11 @@ def boot(data, tmp_path):
     # 1000 I/Os of two requests each at 10 us, and time of the filler and of the meter that must not matter
     (place / "cost.randread-4k.user.1.json").write_text(json.dumps(
         {"total_requests": 5000, "requests": 2000, "wall_ns": 10000000 + 4 * 777 + 55, "own_ns": 55, "turns": 777,
-         "turn_ns": 4.0}))
+         "turn_ns": 4.0, "pages": 100, "runs": 100}))
     (place / "events.randread-4k.user.1.fio.json").write_text(fio_json(data, 2500))
     (place / "events.randread-4k.user.1.json").write_text(json.dumps(
-        {"total_requests": 5000, "requests": 2000, "map": 2000, "unmap": 1000, "flush": None, "command": 2000}))
+        {"total_requests": 5000, "requests": 2000, "map": 2000, "unmap": 1000, "flush": None, "command": 2000,
+         "pages": 100, "runs": 100}))
     return tmp_path, plan
 
 
@@ -122,6 +127,34 @@ def test_operations_are_per_io_not_per_request(boot):
     row, = bench.operation_rows(*boot)
     assert (row["map_per_io"], row["unmap_per_io"], row["flush_per_io"], row["command_per_io"]) == (2, 1, None, 2)
     assert row["bytes_per_command"] == 2048
+
+
+@pytest.mark.parametrize("memory, pages, runs, says", (
+    ("scattered", 8192, 8192, ""), ("scattered", 8192, 8111, ""), ("scattered", 8192, 8100, "8192 pages lie in 8100 pieces"),
+    ("2m", 8192, 16, ""), ("2m", 8192, 1, ""), ("2m", 8193, 17, ""), ("2m", 8192, 17, "has at most 16"), ("2m", 0, 0, "no buffer"), ("scattered", 0, 0, "no buffer")))
+def test_memory_is_of_the_kind_that_the_plan_says(memory, pages, runs, says):
+    found = fio.other_memory(memory, pages, runs)
+    assert says in found and bool(says) == bool(found)
+
+
+@pytest.mark.parametrize("kind, rows", (("events", "operation_rows"), ("cost", "cost_rows")))
+def test_a_cell_in_other_memory_is_refused(boot, kind, rows):
+    run, plan = boot
+    path = run / f"boots/cost-strict/{kind}.randread-4k.user.1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"runs": 50}))
+    with pytest.raises(Fault, match="cost-strict, randread-4k user: 100 pages lie in 50 pieces"):
+        getattr(bench, rows)(run, plan)
+
+
+def test_every_registration_of_a_job_has_the_same_memory():
+    plan = bench.Plan(cost_rounds=1)
+    assert set(plan.memory.values()) == set(fio.MEMORY) and plan.recorded()["memory"] == plan.memory
+    lines = [line for boot in bench.boots(plan) for line in boot.script.splitlines() if " fio --output" in line]
+    for job, kind in plan.memory.items():
+        mine = [line for line in lines if f".{job}." in line]
+        assert mine and all(f" --pages={kind} " in line for line in mine)
+        assert {re.search(r"REGISTRATION=(\w+)", line)[1] for line in mine} == {"none", "user", "dmabuf"}
+    assert all(" --pages=" in line for line in lines)
 
 
 def test_the_flushes_of_another_model_are_none(boot):
@@ -148,7 +181,7 @@ def test_a_run_of_other_things_is_another_run():
 
 def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
     """Figures of the right size for each cell."""
-    plan = dataclasses.asdict(bench.Plan(jobs=("randread-4k",), rounds=2, cost_rounds=1))
+    plan = bench.Plan(jobs=("randread-4k",), rounds=2, cost_rounds=1).recorded()
     cells = [(mode, name) for mode in plan["modes"] for name in plan["registrations"]]
     def operations(mode, name):
         each = dmabuf_map if name == "dmabuf" else float(mode != "passthrough")
@@ -157,9 +190,9 @@ def record(dmabuf_map=0.0, strict_flush=1.0, lazy_cost=4000.0):
                 "bytes_per_command": 4096.0}
     def cost(mode, name):
         return lazy_cost if (mode, name) == ("lazy", "dmabuf") else 4000.0 if name == "dmabuf" else 7000.0
-    key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k"}  # noqa: E731
+    key = lambda mode, name: {"mode": mode, "registration": name, "job": "randread-4k", "memory": "scattered"}  # noqa: E731
     return {
-        "schema": 3, "id": "made-up", "accel": ["tcg"], "plan": plan,
+        "schema": 4, "id": "made-up", "accel": ["tcg"], "plan": plan,
         "made_of": {"kernel": {"release": "7.3.4 (x)", "made_from": None, "bzimage_sha256": "x"}, "fio": {"version": "3.33"}},
         "circumstances": {"qemu": "QEMU 7.2 (Debian)", "date": "2026-11-27", "git_dirty": False},
         "speed": [key(*cell) | {"round": number, "pass": turn, "iops": iops, "latency_ns": {"read": {"p50": 10, "p99": 20, "p999": 30}}}
@@ -205,22 +238,40 @@ def test_a_claim_names_what_was_counted():
 
 
 def test_the_table(data):
-    assert table.render(record()) == (data / "table.txt").read_text()
+    assert table.text(record()) == (data / "table.txt").read_text()
 
 
 def test_the_table_fits_a_mail():
-    assert max(map(len, table.render(record()).splitlines())) <= 100
+    assert max(map(len, table.text(record()).splitlines())) <= 100
 
 
 def test_figures_are_byte_stable(tmp_path):
-    from harness import plot
+    from harness.show import plot
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         plot.draw(record(), tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "shown", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
+    assert names == sorted(f"{stem}.{kind}" for stem in ("iops", "cost", "hero", "operations", "forest", "latency") for kind in ("svg", "png", "csv"))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_claim_is_one_table_of_what_is_counted_and_what_is_published():
+    rows = {(row["mode"], row["registration"]): row for row in hero.numbers(record())}
+    assert rows["strict", "user"]["instructions_per_io"] == 7000 and rows["lazy", "dmabuf"]["operations_per_io"] == 0
+    assert [rows[mode, "user"]["operations_per_io"] for mode in hero.modes(record())] == [0, 2, 3]
+    assert [rows[mode, "user"]["published_iops"] for mode in hero.modes(record())] == [5.01e6, 1.93e6, 0.57e6]
+    worse = {(row["mode"], row["registration"]): row for row in hero.numbers(record(dmabuf_map=0.5, lazy_cost=5000.0))}
+    assert worse["lazy", "dmabuf"]["instructions_per_io"] == 5000 and worse["lazy", "dmabuf"]["operations_per_io"] == 1
+    text = hero.text(record())
+    assert len(text) == 10 and "published, not ours" in text[7] and "1.93M" in text[8] and "1.93M" not in text[9]
+
+
+@pytest.mark.parametrize("spoil", ({"modes": ("strict", "lazy")}, {"jobs": ("seqread-1m",)}, {"registrations": ("none", "user")}))
+def test_a_record_that_has_not_all_of_it_makes_no_claim(spoil):
+    part = record()
+    part["plan"] |= spoil
+    assert hero.numbers(part) == [] and hero.text(part) == []
 
 
 KTAP = """KTAP version 1
@@ -270,10 +321,10 @@ def test_an_unpatched_kernel_registers_no_dmabuf():
 
 def test_a_mode_that_a_model_lacks_is_shown_with_its_reason():
     mine = record() | {"plan": record()["plan"] | {"column": dataclasses.asdict(columns.COLUMNS["amd"])}}
-    text = columns.side_by_side([mine], ("strict", "lazy"))
+    text = table.side_by_side([mine], ("strict", "lazy"))
     assert "amd         lazy         unavailable: QEMU's AMD-Vi" in text
     assert "4,000" in text
-    assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.render(mine)
+    assert "AMD-Vi and NVMe emulated; AMD-Vi" in table.text(mine)
 
 
 @pytest.mark.parametrize("statuses, good", (([bench.BAD_CLOCK, bench.BAD_CLOCK, 0], True), ([bench.BAD_CLOCK] * 99, False)))
@@ -297,7 +348,7 @@ def test_a_guest_whose_clock_is_wrong_is_not_measured(tmp_path, monkeypatch, sta
 
 @pytest.mark.parametrize("column, looked", (("vtd", ["speed"]), ("smp2", ["speed", "cost"])))
 def test_the_wall_clock_of_a_guest_is_looked_at(tmp_path, monkeypatch, column, looked):
-    """A machine's own (harness/host.py runs the same scripts) says nothing of it, or no longer."""
+    """A machine's own (harness/measure/host.py runs the same scripts) says nothing of it, or no longer."""
     def boot(spec, out, directory):
         for name in ("console", "stderr"):
             (directory / name).touch()
@@ -326,10 +377,10 @@ def test_what_a_right_clock_says(tmp_path, dmesg, status):
 
 
 def test_curves_are_drawn_of_a_sweep(tmp_path):
-    from harness import plot
+    from harness.show import plot
     swept = record()
     jobs = ("bs-4k", "bs-1024k", "qd-1", "qd-128")
-    swept["plan"]["jobs"] = jobs
+    swept["plan"] |= {"jobs": jobs, "memory": dict.fromkeys(jobs, "scattered")}
     swept["speed"] = [row | {"job": job} for row in swept["speed"] for job in jobs]
     plot.sweep(swept, tmp_path)
     rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import build, sources
+from harness.build import products, sources
 from harness.fault import Fault
 
 CONFIG = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_HZ=100\n"
@@ -22,7 +22,7 @@ CONFIG = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_HZ=100\n"
     ("# CONFIG_D=y\n", []),
 ))
 def test_symbols_that_did_not_survive(requested, lost):
-    assert build.lost_symbols(requested, CONFIG) == lost
+    assert products.lost_symbols(requested, CONFIG) == lost
 
 
 def test_base_names_what_the_sources_need():
@@ -69,16 +69,16 @@ def test_a_tree_by_name_is_keyed_by_what_is_in_it(tree, capsys):
 
 
 def test_the_tree_that_is_built_follows_the_one_that_was_edited(tree, monkeypatch):
-    monkeypatch.setattr(build, "CACHE", sources.CACHE)
-    monkeypatch.setattr(build, "SERIES", Path("/dev/null"))  # does nothing
+    monkeypatch.setattr(products, "CACHE", sources.CACHE)
+    monkeypatch.setattr(products, "SERIES", Path("/dev/null"))  # does nothing
     (tree / "gone.c").touch()
     (tree / "a.c").write_text("first")
-    built = build.kernel_tree(sources.kernel(str(tree)))
+    built = products.kernel_tree(sources.kernel(str(tree)))
     (built / "by-the-series.c").touch()
-    assert build.kernel_tree(sources.kernel(str(tree))) == built and (built / "by-the-series.c").exists()
+    assert products.kernel_tree(sources.kernel(str(tree))) == built and (built / "by-the-series.c").exists()
     (tree / "a.c").write_text("second")
     (tree / "gone.c").unlink()
-    assert build.kernel_tree(sources.kernel(str(tree))) == built
+    assert products.kernel_tree(sources.kernel(str(tree))) == built
     assert (built / "a.c").read_text() == "second" and not (built / "gone.c").exists()
     assert (built / "a.c").stat().st_mtime_ns == (tree / "a.c").stat().st_mtime_ns
 
@@ -131,7 +131,7 @@ def test_no_source_anywhere_names_the_remedy(tree, monkeypatch):
 
 
 def test_a_link_is_replaced_in_one_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "BUILD", tmp_path)
+    monkeypatch.setattr(products, "BUILD", tmp_path)
     for target in ("first", "second"):
         (tmp_path / target).write_text(target)
-        assert build.link("bzImage", tmp_path / target).read_text() == target
+        assert products.link("bzImage", tmp_path / target).read_text() == target

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from harness import build, cache, sources
+from harness.build import cache, products, sources
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A cache of 40 days, of which some things were used since."""
-    for module in (cache, build, sources):
+    for module in (cache, products, sources):
         monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(cache, "BUILD", tmp_path / "build")
     old = time.time() - 40 * cache.DAY

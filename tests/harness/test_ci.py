@@ -9,8 +9,10 @@ import ci
 import pytest
 import yaml
 
-from harness import record, regress
+from harness.judge import regress
+from harness.measure import gate
 from harness.paths import ROOT
+from harness.record import history, schema, store
 
 FILES = {name: (ROOT / f"docs/ci/{name}.yml").read_text() for name in ("github", "gitlab")}
 # What `make regress` would do: ask git as the harness does, leave a kernel in the cache and a summary.
@@ -101,10 +103,10 @@ def test_a_cache_that_were_saved_only_after_success_would_be_seen(place, monkeyp
 
 def test_the_gate_that_is_to_fail_would(tmp_path):
     """`make test-ci` runs it on a record that says less than what the same build costs."""
-    shown = regress.in_order(record.load(path, record.OF_HISTORY) for path in (ci.spoiled(tmp_path / "clone") / "results/history").glob("*.json"))
-    base, = (each for each in regress.history() if each["commit"] == shown[-1]["commit"])
-    assert base["commit"] == regress.find("")["commit"]
-    assert {finding.cell for finding in regress.findings(shown[-1], base)} == {regress.name_of(cell) for cell in base["cells"]}
+    shown = history.in_order(store.load(path, schema.OF_HISTORY) for path in (ci.spoiled(tmp_path / "clone") / "results/history").glob("*.json"))
+    base, = (each for each in history.known() if each["commit"] == shown[-1]["commit"])
+    assert base["commit"] == history.find("")["commit"]
+    assert {finding.cell for finding in regress.findings(shown[-1], base)} == {gate.name_of(cell) for cell in base["cells"]}
 
 
 @pytest.mark.parametrize("summary, failed, passes, good", (

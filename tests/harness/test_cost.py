@@ -6,7 +6,11 @@ import csv
 
 import pytest
 
-from harness import cost, mechanisms, plot, profile
+from harness.judge import goals
+from harness.measure import attribution, cost
+from harness.record import mechanisms
+from harness.show import cost as show_cost
+from harness.show import plot
 
 SYSTEM_MAP = """\
 0000000000000000 D fixed_percpu_data
@@ -19,30 +23,30 @@ ffffffff81000300 W arch_weak
 
 def test_addresses_become_functions():
     counts = "ffffffff81000100 3\nffffffff810001ff 4\nffffffff81000200 5\n401000 7\n7f0000000000 1\n"
-    assert profile.window(counts, SYSTEM_MAP).functions == {"nvme_queue_rqs": 7, "io_read": 5, profile.USER: 8}
+    assert attribution.window(counts, SYSTEM_MAP).functions == {"nvme_queue_rqs": 7, "io_read": 5, attribution.USER: 8}
 
 
 def test_without_symbols_nothing_is_lost():
-    assert profile.window("ffffffff81000100 3\n401000 7\n", "").functions == {"(unknown)": 3, profile.USER: 7}
+    assert attribution.window("ffffffff81000100 3\n401000 7\n", "").functions == {"(unknown)": 3, attribution.USER: 7}
 
 
 @pytest.mark.parametrize("function, subsystem", (
     ("io_read_fixed", "io_uring"), ("__io_submit_flush_completions", "io_uring"), ("io_schedule", "other"),
     ("nvme_poll_cq", "NVMe"), ("blk_mq_submit_bio", "block"), ("bio_alloc_bioset", "block"),
     ("dma_map_phys", "DMA/IOMMU"), ("intel_iommu_map_pages", "DMA/IOMMU"), ("alloc_iova_fast", "DMA/IOMMU"),
-    ("common_interrupt", "interrupt"), ("do_syscall_64", "system call"), (profile.USER, "user"), ("rw_verify_area", "other"),
+    ("common_interrupt", "interrupt"), ("do_syscall_64", "system call"), (attribution.USER, "user"), ("rw_verify_area", "other"),
 ))
 def test_functions_have_a_subsystem(function, subsystem):
-    assert profile.subsystem(function) == subsystem
+    assert attribution.subsystem(function) == subsystem
 
 
 def test_subsystems_add_up():
     shares = {"io_read": 1.5, "nvme_poll_cq": 2.0, "rw_verify_area": 0.25}
-    assert sum(profile.by_subsystem(shares).values()) == 3.75
+    assert sum(attribution.by_subsystem(shares).values()) == 3.75
 
 
 def test_what_moved_is_named_largest_first():
-    assert profile.moved({"a": 5, "b": 1, "c": 2}, {"a": 4, "b": 4, "c": 2.1}) == [("b", 3), ("a", -1)]
+    assert attribution.moved({"a": 5, "b": 1, "c": 2}, {"a": 4, "b": 4, "c": 2.1}) == [("b", 3), ("a", -1)]
 
 
 def result():
@@ -64,24 +68,24 @@ def result():
 
 
 def test_goals_are_met_missed_or_not_measured():
-    assert all(str(goal).endswith(" met") for goal in cost.goals(result()))
+    assert all(str(goal).endswith(" met") for goal in goals.goals(result()))
 
     slow = result()
     for row in slow["rows"]:
         if (row["mode"], row["case"], row["registration"]) == ("strict", "read-4k-last", "dmabuf"):
             row["instructions_per_io"] *= 1.01
-    missed = [goal.text for goal in cost.goals(slow) if "NOT MET" in str(goal)]
+    missed = [goal.text for goal in goals.goals(slow) if "NOT MET" in str(goal)]
     assert missed == ["4 KiB at the last offset / at 0 of 8GiB: STRICT"]
 
     other = result()
     other["rows"] = [row for row in other["rows"] if row["case"] == "write-4k"]
     other["cases"] = {"write-4k": other["cases"]["write-4k"]}
-    assert cost.movers(result()) and cost.movers(other) == [] and "write-4k" in cost.render(other)
+    assert show_cost.movers(result()) and show_cost.movers(other) == [] and "write-4k" in show_cost.text(other)
 
     part = result()
     part["base_rows"] = []
-    assert ["not measured" in str(goal) for goal in cost.goals(part)].count(True) == 1
-    assert "1 not measured" in cost.render(part)
+    assert ["not measured" in str(goal) for goal in goals.goals(part)].count(True) == 1
+    assert "1 not measured" in show_cost.text(part)
 
 
 def test_large_blocks_of_a_dmabuf_are_many():
@@ -93,11 +97,11 @@ def test_large_blocks_of_a_dmabuf_are_many():
 def test_the_noise_is_that_of_repeated_cells():
     noisy = copy.deepcopy(result())
     noisy["rows"][0]["instructions_per_io"] *= 1.002
-    assert cost.noise(noisy["rows"]) == pytest.approx(0.002)
+    assert goals.noise(noisy["rows"]) == pytest.approx(0.002)
 
 
 def test_the_text_names_functions_and_what_moved():
-    text = cost.render(result())
+    text = show_cost.text(result())
     assert "  never: IOMMU maps, IOMMU unmaps" in text
     assert "io_read" in text and "+100.0  io_read" in text and "+500.0  nvme_poll_cq" in text
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""harness/deb.py and debian.py: whose fio it is for, and how a root is entered."""
+"""harness/build/deb.py and check/debian.py: whose fio it is for, and how a root is entered."""
 
 import shlex
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import deb, debian, sources
+from harness.build import deb, sources
+from harness.check import debian
 from harness.fault import Fault
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import deps
+from harness.build import deps
 from harness.fault import Fault
 
 

@@ -7,8 +7,11 @@ import shutil
 
 import pytest
 
-from harness import cache, deps, doctor, guest, record, sources
+from harness.build import cache, deps, sources
+from harness.check import doctor
 from harness.fault import Fault
+from harness.machine import guest
+from harness.record import provenance
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "free_of", lambda place: 100 << 30)
     for module in (doctor, cache, guest):
         monkeypatch.setattr(module, "CACHE", tmp_path)
-    monkeypatch.setattr(record, "checkout", lambda: {"git_commit": "a" * 40})
+    monkeypatch.setattr(provenance, "checkout", lambda: {"git_commit": "a" * 40})
     monkeypatch.setattr(sources, "mirror", lambda: "a mirror")
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr(os, "access", lambda *_: True)
@@ -48,7 +51,7 @@ def raises(sentence):
     (doctor, "free_of", lambda place: 1 << 20, "cache", "XDG_CACHE_HOME"),
     (doctor, "free_of", lambda place: 1 << 20, "temporary", "TMPDIR"),
     (doctor.platform, "machine", lambda: "aarch64", "system", "for x86-64"),
-    (record, "checkout", raises("safe.directory"), "checkout", "safe.directory"),
+    (provenance, "checkout", raises("safe.directory"), "checkout", "safe.directory"),
 ))
 def test_what_is_missing_has_a_next_step(machine, capsys, place, name, value, what, step):
     machine.setattr(place, name, value)
@@ -63,7 +66,7 @@ def test_what_is_missing_has_a_next_step(machine, capsys, place, name, value, wh
     (doctor, "available_memory", lambda: 8 << 30, "memory", "make cost"),
     (os, "access", lambda *_: False, "KVM", "Counts are the same"),
     (guest, "kvm_verdicts", lambda: {"a": False}, "KVM", "no guest has run"),
-    (record, "checkout", lambda: {"git_commit": None}, "checkout", "no commit"),
+    (provenance, "checkout", lambda: {"git_commit": None}, "checkout", "no commit"),
     (sources, "mirror", raises("name sources"), "sources", "name sources"),
     (shutil, "which", lambda name: None, "system", "KERNEL_SRC="),
 ))

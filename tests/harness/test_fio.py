@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from harness import fio
 from harness.fault import Fault
+from harness.measure import fio
 
 
 @pytest.fixture
@@ -64,5 +64,5 @@ def test_no_json_is_an_error(text, cut):
 
 
 def test_registrations_differ_in_one_variable():
-    none, user = (fio.command("randread-4k", "/o", name, "--runtime=1s", "/dev/x") for name in ("none", "user"))
-    assert none.replace("REGISTRATION=none", "REGISTRATION=user") == user
+    none, user = (fio.command("randread-4k", "/o", name, "scattered", "--runtime=1s", "/dev/x") for name in ("none", "user"))
+    assert none.replace("REGISTRATION=none", "REGISTRATION=user") == user and "--pages=scattered" in user

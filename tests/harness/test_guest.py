@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import guest
 from harness.fault import Fault, LostGuest, Splat, TimedOut, WrongMode
-from harness.modes import IOMMUS, MODES
+from harness.machine import guest
+from harness.machine.modes import IOMMUS, MODES
 
 SPEC = guest.Spec(kernel=Path("bzImage"), mode=MODES["strict"], command="true")
 CLEAN = "[    1.0] harness: start\n[    2.0] harness: end\n"

@@ -6,8 +6,9 @@ import types
 
 import pytest
 
-from harness import bench, host
 from harness.fault import Fault, WrongMode
+from harness.machine import target
+from harness.measure import bench, host
 
 FUNCTION = "devices/pci0000:00/0000:00:03.0"
 
@@ -29,8 +30,8 @@ def machine(tmp_path, monkeypatch):
     (function / "driver").symlink_to(sys / "bus/pci/drivers/nvme")
     (function / "nvme/nvme0/device").symlink_to(function)
     (sys / "class/block/nvme0n1").symlink_to(namespace)
-    monkeypatch.setattr(host, "SYS", sys)
-    monkeypatch.setattr(host, "await_device", lambda disk: "/dev/nvme0n1")
+    monkeypatch.setattr(target, "SYS", sys)
+    monkeypatch.setattr(target, "await_device", lambda disk: "/dev/nvme0n1")
     written = []
 
     def put(path, value):
@@ -39,13 +40,13 @@ def machine(tmp_path, monkeypatch):
             (function / "driver").unlink()
         elif path.name == "bind":
             (function / "driver").symlink_to(sys / "bus/pci/drivers/nvme")
-        elif path.name == "type" and (function / "driver").exists() and (host.text(path), value) != ("DMA", "DMA-FQ"):
+        elif path.name == "type" and (function / "driver").exists() and (target.text(path), value) != ("DMA", "DMA-FQ"):
             raise Fault("the kernel refuses: a driver is bound")
         else:
             path.write_text(value)
 
-    monkeypatch.setattr(host, "put", put)
-    disk = host.Disk(function, group, "nvme", "1")
+    monkeypatch.setattr(target, "put", put)
+    disk = target.Disk(function, group, "nvme", "1")
     return types.SimpleNamespace(disk=disk, sys=sys, written=written, group=group, function=function,
                                  governor=sys / "devices/system/cpu/cpu1/cpufreq/scaling_governor")
 
@@ -54,39 +55,39 @@ def machine(tmp_path, monkeypatch):
     ("DMA", "DMA", 0), ("DMA", "DMA-FQ", 0), ("DMA", "identity", 1), ("DMA-FQ", "DMA", 1), ("identity", "DMA-FQ", 1)))
 def test_the_driver_is_unbound_only_where_the_kernel_wants_it(machine, before, wanted, unbinds):
     (machine.group / "type").write_text(before)
-    host.switch(machine.disk, wanted)
+    target.switch(machine.disk, wanted)
     assert machine.disk.type() == wanted
     assert [name for name, _ in machine.written].count("unbind") == unbinds
     assert (machine.function / "driver").exists()
 
 
 def test_a_type_that_the_kernel_does_not_take_leaves_the_driver_bound(machine, monkeypatch):
-    real = host.put
+    real = target.put
 
     def put(path, value):
         if path.name == "type":
             raise Fault("no")
         real(path, value)
 
-    monkeypatch.setattr(host, "put", put)
+    monkeypatch.setattr(target, "put", put)
     with pytest.raises(Fault):
-        host.switch(machine.disk, "identity")
+        target.switch(machine.disk, "identity")
     assert (machine.function / "driver").exists()
 
 
 def test_a_type_that_reads_otherwise_is_a_mismatch(machine, monkeypatch):
-    monkeypatch.setattr(host, "put", lambda *_: None)
+    monkeypatch.setattr(target, "put", lambda *_: None)
     with pytest.raises(WrongMode):
-        host.switch(machine.disk, "DMA-FQ")
+        target.switch(machine.disk, "DMA-FQ")
 
 
 @pytest.mark.parametrize("end", (KeyboardInterrupt, SystemExit, Fault, None))
 def test_all_is_given_back_whatever_happens(machine, end):
     handler = signal.getsignal(signal.SIGHUP)
     try:
-        with host.borrowed(machine.disk, 1):
+        with target.borrowed(machine.disk, 1):
             assert machine.governor.read_text() == "performance"
-            host.switch(machine.disk, "identity")
+            target.switch(machine.disk, "identity")
             if end:
                 raise end
     except BaseException as caught:
@@ -107,31 +108,31 @@ def device(machine, monkeypatch):
         place.touch()
         return str(place)
 
-    monkeypatch.setattr(host.stat, "S_ISBLK", lambda mode: True)
-    monkeypatch.setattr(host.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(target.stat, "S_ISBLK", lambda mode: True)
+    monkeypatch.setattr(target.os, "geteuid", lambda: 0)
     return named
 
 
 def test_a_disk_alone_in_its_group_may_be_borrowed(machine, device):
-    assert host.find(device()) == machine.disk
+    assert target.find(device()) == machine.disk
 
 
 def test_refused_a_group_that_others_are_in(machine, device):
     (machine.group / "devices/0000:00:04.0").mkdir()
     with pytest.raises(Fault, match="also holds 0000:00:04.0"):
-        host.find(device())
+        target.find(device())
 
 
 def test_refused_without_an_iommu(machine, device):
     (machine.function / "iommu_group").unlink()
     with pytest.raises(Fault, match="in no IOMMU group"):
-        host.find(device())
+        target.find(device())
 
 
 def test_refused_over_a_network(machine, device):
     (machine.function / "nvme/nvme0/transport").write_text("tcp\n")
     with pytest.raises(Fault, match="reached by tcp"):
-        host.find(device())
+        target.find(device())
 
 
 def test_refused_a_multipath_head(machine, device):
@@ -140,14 +141,14 @@ def test_refused_a_multipath_head(machine, device):
     (machine.sys / "class/block/nvme0n1").unlink()
     (machine.sys / "class/block/nvme0n1").symlink_to(head)
     with pytest.raises(Fault, match="multipath head.*multipath=N"):
-        host.find(device())
+        target.find(device())
 
 
 def test_refused_without_root(machine, device, monkeypatch):
     path = device()
-    monkeypatch.setattr(host.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(target.os, "geteuid", lambda: 1000)
     with pytest.raises(Fault, match="needs root"):
-        host.find(path)
+        target.find(path)
 
 
 @pytest.mark.parametrize("file, text, says", (
@@ -161,17 +162,29 @@ def test_refused_in_use(machine, tmp_path, monkeypatch, file, text, says):
     (partition / "dev").write_text("259:1\n")
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc" / file).write_text(text)
-    monkeypatch.setattr(host, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(target, "PROC", tmp_path / "proc")
     with pytest.raises(Fault, match=says):
-        host.refuse_in_use(machine.disk)
+        target.refuse_in_use(machine.disk)
 
 
 def test_refused_with_a_holder(machine, tmp_path, monkeypatch):
     (machine.function / "nvme/nvme0/nvme0n1/holders/dm-0").mkdir(parents=True)
-    monkeypatch.setattr(host, "PROC", tmp_path)
+    monkeypatch.setattr(target, "PROC", tmp_path)
     with pytest.raises(Fault, match="held by dm-0"):
-        host.refuse_in_use(machine.disk)
+        target.refuse_in_use(machine.disk)
 
 
 def test_jobs_that_write_are_told_from_those_that_do_not():
-    assert [name for name, job in bench.JOBS.items() if not job.writes] == ["randread-4k", "seqread-128k", "seqread-1m"]
+    assert [name for name, job in bench.JOBS.items() if not job.writes] == ["randread-4k", "seqread-128k", "seqread-1m", "randread-4k-huge", "seqread-128k-huge",
+                                                                            "seqread-1m-huge"]
+
+
+@pytest.mark.parametrize("free, with_huge", ((None, False), ("15", False), ("16", True)))
+def test_jobs_in_huge_pages_need_some(machine, capsys, free, with_huge):
+    place = target.SYS / "kernel/mm/hugepages/hugepages-2048kB"
+    place.mkdir(parents=True)
+    if free:
+        (place / "free_hugepages").write_text(free)
+    names = host.possible(("randread-4k", "seqwrite-1m", "seqread-1m-huge"), False)
+    assert names == ("randread-4k", "seqread-1m-huge") if with_huge else ("randread-4k",)
+    assert ("host: without seqread-1m-huge: fewer than 16 huge pages" in capsys.readouterr().out) is not with_huge

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import initrd
 from harness.fault import Fault
+from harness.machine import initrd
 
 
 def unpack(archive, where):

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from harness import __main__ as main
-from harness import bench, build, columns, cost, debian, suite, typed
-from harness.modes import IOMMUS, MODES, MORE_MODES
+from harness import typed
+from harness.build import products
+from harness.check import debian, suite
+from harness.machine.modes import IOMMUS, MODES, MORE_MODES
+from harness.measure import bench, columns, cost
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -179,7 +182,7 @@ def test_errors_name_what_was_typed(words, says):
 
 def test_a_program_that_is_missing_is_one_sentence(tmp_path):
     """On a machine that has make, python and no more; deps believes it has the rest."""
-    script = "import sys; from harness import __main__ as main, deps; deps.install = lambda *_: None; sys.exit(main.main())"
+    script = "import sys; from harness import __main__ as main; from harness.build import deps; deps.install = lambda *_: None; sys.exit(main.main())"
     done = subprocess.run([sys.executable, "-c", script, "kernel"], cwd=ROOT, capture_output=True, text=True,
                           env={"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)})
     assert done.returncode == 240 and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
@@ -215,7 +218,7 @@ def test_help_shows_every_verb_in_a_group_with_what_it_takes():
 def test_list_names_all_that_can_be_named():
     said = harness("list").stdout
     names = set(re.findall(r"^  (\S+) ", said, re.M))
-    assert names >= {*bench.JOBS, *bench.SWEEPS, *cost.CASES, *columns.COLUMNS, *MODES, *MORE_MODES, *IOMMUS, *suite.DEBUG_BOOTS, *build.VARIANTS, *debian.SUITES}
+    assert names >= {*bench.JOBS, *bench.SWEEPS, *cost.CASES, *columns.COLUMNS, *MODES, *MORE_MODES, *IOMMUS, *suite.DEBUG_BOOTS, *products.VARIANTS, *debian.SUITES}
 
 
 def test_a_reader_that_goes_away_is_no_error():

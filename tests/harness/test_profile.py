@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from harness import cost, mechanisms, profile
 from harness.fault import Fault
+from harness.measure import attribution, calls, cost
 from harness.paths import ROOT
+from harness.record import mechanisms
 
 WHERE = {"io_uring/": "io_uring", "block/": "block", "drivers/nvme/": "NVMe", "drivers/iommu/": "DMA/IOMMU",
          "kernel/dma/": "DMA/IOMMU"}
@@ -46,17 +47,17 @@ def test_interrupts_last_from_the_first_stub_to_the_way_out(windows):
 
 
 def test_where_interrupts_begin_and_end():
-    assert profile.plugin_arguments(SYSTEM_MAP) == ",enter=ffffffff81000140-ffffffff8100014f,enter=ffffffff81001300-ffffffff81001300,leave=ffffffff81000a00"
-    assert profile.plugin_arguments("ffffffff81000000 T _stext\n") == ""
+    assert attribution.plugin_arguments(SYSTEM_MAP) == ",enter=ffffffff81000140-ffffffff8100014f,enter=ffffffff81001300-ffffffff81001300,leave=ffffffff81000a00"
+    assert attribution.plugin_arguments("ffffffff81000000 T _stext\n") == ""
 
 
 def test_user_kernel_and_interrupt_add_up():
     text = "interrupts 3 40\n401000 10\nffffffff81000a00 50\nffffffff81002000 7\n"
-    assert profile.window(text, SYSTEM_MAP).contexts() == {"user": 10, "kernel": 10, "interrupt": 40}
+    assert attribution.window(text, SYSTEM_MAP).contexts() == {"user": 10, "kernel": 10, "interrupt": 40}
 
 
 def test_calls_are_executions_of_the_first_instruction():
-    window = profile.window("ffffffff81000a00 5\nffffffff81000a02 9\n", SYSTEM_MAP)
+    window = attribution.window("ffffffff81000a00 5\nffffffff81000a02 9\n", SYSTEM_MAP)
     assert (window.calls["irqentry_exit"], window.calls["_stext"]) == (5, 0)
 
 
@@ -71,8 +72,8 @@ ffffffff81002000 t cpu_idle_poll
 
 
 def test_a_function_that_this_kernel_lacks_is_not_counted_as_never_called():
-    calls = {"iommu_unmap": 3, "iommu_unmap_fast": 4, "nvme_setup_cmd": 10}
-    counts = mechanisms.count(profile.Window({}, calls, 0, 0), 10, 1)
+    seen = {"iommu_unmap": 3, "iommu_unmap_fast": 4, "nvme_setup_cmd": 10}
+    counts = calls.count(attribution.Window({}, seen, 0, 0), 10, 1)
     assert (counts["map"], counts["unmap"], counts["command"], counts["eagain"]) == (None, 0.7, 1, 0.1)
     assert counts.keys() == mechanisms.TITLES.keys()
 
@@ -99,8 +100,8 @@ def test_names_tell_what_the_objects_tell(data):
     """functions.txt: functions seen in profiles of all paths, and the object that nm found each in."""
     lines = [line.split() for line in (data / "functions.txt").read_text().splitlines()]
     assert len(lines) > 180
-    wrong = [(name, profile.subsystem(name), file) for name, file in lines
-             if profile.subsystem(name) != next(where for prefix, where in WHERE.items() if file.startswith(prefix))]
+    wrong = [(name, attribution.subsystem(name), file) for name, file in lines
+             if attribution.subsystem(name) != next(where for prefix, where in WHERE.items() if file.startswith(prefix))]
     assert wrong == []
 
 
@@ -109,30 +110,30 @@ def test_names_tell_what_the_objects_tell(data):
     ("__common_interrupt", "interrupt"), ("make_range_ul", "DMA/IOMMU"), ("kiocb_done", "io_uring"),
 ))
 def test_names_that_mislead(name, where):
-    assert profile.subsystem(name) == where
+    assert attribution.subsystem(name) == where
 
 
 def test_waiting_is_kept_apart():
     symbols = "ffffffff81000000 t cpu_idle_poll.isra.0\nffffffff81000100 t cpu_idle\n"
-    window = profile.window("ffffffff81000010 5\nffffffff81000110 2\n", symbols)
-    assert window.functions == {profile.IDLE: 5, "cpu_idle": 2}
+    window = attribution.window("ffffffff81000010 5\nffffffff81000110 2\n", symbols)
+    assert window.functions == {attribution.IDLE: 5, "cpu_idle": 2}
     assert window.contexts()["kernel"] == 2
 
 
 def test_small_functions_are_not_lost():
-    shares = profile.per_io({"a": 1000, "b": 3, "c": 2, "d": 999}, 1000)
-    assert list(shares) == ["a", "d", profile.REST]
-    assert shares[profile.REST] == pytest.approx(0.005)
+    shares = attribution.per_io({"a": 1000, "b": 3, "c": 2, "d": 999}, 1000)
+    assert list(shares) == ["a", "d", attribution.REST]
+    assert shares[attribution.REST] == pytest.approx(0.005)
     assert sum(shares.values()) == pytest.approx(2.004)
 
 
 def row(counts, clock, calls=(("nvme_setup_cmd", 10),)):
     result = {"ios": 10, "commands": 10, "eagain": 0, "window_ns": clock * cost.NS_AN_INSTRUCTION}
-    return cost.row("strict", cost.CASES["read-4k"], "user", 1, result, profile.Window(counts, dict(calls), 0, 0))
+    return cost.row("strict", cost.CASES["read-4k"], "user", 1, result, attribution.Window(counts, dict(calls), 0, 0))
 
 
 def test_waiting_is_no_cost():
-    counted = row({"io_read": 20000, profile.IDLE: 5000}, 25000)
+    counted = row({"io_read": 20000, attribution.IDLE: 5000}, 25000)
     assert (counted["instructions_per_io"], counted["idle_per_io"]) == (2000, 500)
     assert sum(counted["functions"].values()) == pytest.approx(2000)
 

@@ -10,8 +10,9 @@ import pytest
 import readme
 import readme_commands
 
-from harness import record, sources
+from harness.build import sources
 from harness.paths import CACHE, ROOT
+from harness.record import schema, store
 
 TEXT = readme.README.read_text()
 RUN = readme.run_of(TEXT)
@@ -21,7 +22,7 @@ DOCUMENTS = sorted(path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT
 
 @pytest.fixture(scope="module")
 def result():
-    return record.load(record.find(str(ROOT / "results" / RUN), record.OF_BENCH), record.OF_BENCH)
+    return store.load(store.find(str(ROOT / "results" / RUN), schema.OF_BENCH), schema.OF_BENCH)
 
 
 def test_the_figures_are_those_of_the_record(result):

@@ -8,9 +8,13 @@ import pytest
 import test_bench
 import test_cost
 
-from harness import claims, compare, cost, record, regress, report, table
 from harness.fault import Fault
+from harness.judge import claims, compare, regress
+
 from harness.paths import HISTORY
+from harness.record import history, provenance, schema, store
+from harness.show import cost as show_cost
+from harness.show import report, table
 
 WHOLE = next(HISTORY.glob("*.json")).read_text()
 BROKEN = {"": "cannot be read as JSON", "{": "cannot be read as JSON", "\xff\x00": "cannot be read as JSON", "[]": "is no record", "3": "is no record",
@@ -24,20 +28,20 @@ def test_what_is_no_record_is_one_sentence(tmp_path, text, says):
     path = tmp_path / "some.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(Fault, match=says) as caught:
-        record.load(path)
+        store.load(path)
     assert "\n" not in str(caught.value) and "some.json" in str(caught.value)
 
 
 def test_each_kind_is_known_by_what_it_has(tmp_path):
-    for name, result, kind in (("a", test_bench.record(), record.OF_BENCH), ("b", test_cost.result(), record.OF_COST),
-                               ("c", json.loads(WHOLE), record.OF_HISTORY)):
+    for name, result, kind in (("a", test_bench.record(), schema.OF_BENCH), ("b", test_cost.result(), schema.OF_COST),
+                               ("c", json.loads(WHOLE), schema.OF_HISTORY)):
         (tmp_path / name).mkdir()
-        record.write(tmp_path / name / kind.file, result)
-        path = record.find(str(tmp_path / name))
-        assert path.name == kind.file and record.load(path) == record.load(path, kind)
-        other = next(each for each in record.KINDS if each is not kind)
+        store.write(tmp_path / name / kind.file, result)
+        path = store.find(str(tmp_path / name))
+        assert path.name == kind.file and store.load(path) == store.load(path, kind)
+        other = next(each for each in schema.KINDS if each is not kind)
         with pytest.raises(Fault, match="no record"):
-            record.load(path, other)
+            store.load(path, other)
 
 
 def spoiled(result):
@@ -63,7 +67,7 @@ GONE = object()
 
 
 @pytest.mark.parametrize("result, use", (
-    (test_bench.record(), lambda each: (table.render(each), claims.claims(each))), (test_cost.result(), cost.render),
+    (test_bench.record(), lambda each: (table.text(each), claims.claims(each))), (test_cost.result(), show_cost.text),
     (json.loads(WHOLE), lambda each: regress.findings(each, json.loads(WHOLE)))), ids=("bench", "cost", "history"))
 def test_what_is_loaded_can_be_used(tmp_path, result, use):
     """Each way to break a record is a sentence, or does not matter."""
@@ -71,8 +75,8 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
     for what, other in spoiled(json.loads(json.dumps(result))):
         (tmp_path / "record.json").write_text(json.dumps(other))
         try:
-            whole = record.load(tmp_path / "record.json")
-            compare.render(whole, whole)
+            whole = store.load(tmp_path / "record.json")
+            compare.text(whole, whole)
             use(whole)
         except Fault:
             refused += 1
@@ -82,17 +86,23 @@ def test_what_is_loaded_can_be_used(tmp_path, result, use):
 
 
 def test_a_bench_of_one_pass_a_boot_is_read(tmp_path):
-    """Schema 2, as the run that is shown has it: neither passes nor order."""
+    """Schema 2, as the run that is shown has it: neither passes nor order, and memory as the kernel gave it."""
     result = test_bench.record()
-    old = result | {"schema": 2, "plan": {key: value for key, value in result["plan"].items() if key != "passes"},
-                    "speed": [{key: value for key, value in row.items() if key != "pass"} for row in result["speed"] if row["pass"] == 1]}
-    record.write(tmp_path / "run.json", old)
-    found = record.load(tmp_path / "run.json")
-    assert (found["schema"], found["plan"]["passes"]) == (record.SCHEMA, 1) and table.render(found) == table.render(result)
+    for row in (result["plan"], *(row for name in ("speed", "cost", "operations") for row in result[name])):
+        row["memory"] = "4k" if "mode" in row else {"randread-4k": "4k"}
+
+    def without(row, *names):
+        return {key: value for key, value in row.items() if key not in names}
+
+    old = result | {"schema": 2, "plan": without(result["plan"], "passes", "memory"), "speed": [without(row, "pass", "memory") for row in result["speed"] if row["pass"] == 1]}
+    old |= {name: [without(row, "memory") for row in result[name]] for name in ("cost", "operations")}
+    store.write(tmp_path / "run.json", old)
+    found = store.load(tmp_path / "run.json")
+    assert (found["schema"], found["plan"]["passes"]) == (schema.SCHEMA, 1) and table.text(found) == table.text(result)
     old["speed"].pop()
-    record.write(tmp_path / "run.json", old)
+    store.write(tmp_path / "run.json", old)
     with pytest.raises(Fault, match="lacks speed of"):
-        record.load(tmp_path / "run.json")
+        store.load(tmp_path / "run.json")
 
 
 def test_a_bench_has_every_round_of_every_cell(tmp_path):
@@ -100,35 +110,35 @@ def test_a_bench_has_every_round_of_every_cell(tmp_path):
     for name, row in (("speed", -1), ("cost", 0), ("operations", 3)):
         other = copy.deepcopy(result)
         lost = other[name].pop(row)
-        record.write(tmp_path / "run.json", other)
+        store.write(tmp_path / "run.json", other)
         with pytest.raises(Fault, match=f"lacks {name} of {lost['mode']} {lost['job']} {lost['registration']}:"):
-            record.load(tmp_path / "run.json")
+            store.load(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_one_spoils_no_figure_and_no_report(tmp_path, monkeypatch, capsys, text):
-    monkeypatch.setattr(regress, "HISTORY", tmp_path)
+    monkeypatch.setattr(history, "HISTORY", tmp_path)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     (tmp_path / "whole.json").write_text(WHOLE)
     (tmp_path / "broken.json").write_text(text, encoding="latin-1")
-    assert [each["commit"] for each in regress.shown()] == [json.loads(WHOLE)["commit"]]
+    assert [each["commit"] for each in history.shown()] == [json.loads(WHOLE)["commit"]]
     said = capsys.readouterr().err
     assert said.startswith("harness: left out: ") and "broken.json" in said and said.count("\n") == 1
     for name in ("mine", "broken"):
         (tmp_path / name).mkdir()
     result = test_bench.record()
     result["made_of"]["kernel"]["bzimage_sha256"] = "same"
-    record.write(tmp_path / "mine/run.json", result)
+    store.write(tmp_path / "mine/run.json", result)
     (tmp_path / "broken/run.json").write_text(text, encoding="latin-1")
     assert report.companions(tmp_path / "mine") == []
-    assert regress.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
+    assert history.find(json.loads(WHOLE)["commit"])["commit"] == json.loads(WHOLE)["commit"]
     # But which of them is the newest, a gate cannot know.
     with pytest.raises(Fault, match="broken.json"):
-        regress.find("")
+        history.find("")
 
 
 @pytest.mark.parametrize("content", (b"", b"text", b"\0" * 1000, b"x" * 0x202 + b"HdrS" + b"\xff" * 0x10000))
 def test_what_is_no_kernel_has_no_release(tmp_path, content):
     (tmp_path / "bzImage").write_bytes(content)
     with pytest.raises(Fault, match="is no bzImage"):
-        record.kernel_release(tmp_path / "bzImage")
+        provenance.kernel_release(tmp_path / "bzImage")

@@ -10,9 +10,13 @@ import sys
 
 import pytest
 
-from harness import dashboard, mechanisms, plot, record, regress, suite
+from harness.check import suite
 from harness.fault import Fault
+from harness.judge import regress
+from harness.measure import gate
 from harness.paths import ROOT
+from harness.record import history, mechanisms, provenance
+from harness.show import dashboard, directory, plot, regress as show_regress
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def base(data):
 
 
 def cell_of(each, name):
-    return next(cell for cell in each["cells"] if regress.name_of(cell) == name)
+    return next(cell for cell in each["cells"] if gate.name_of(cell) == name)
 
 
 def slower(each, function, share, mode=""):
@@ -36,7 +40,7 @@ def slower(each, function, share, mode=""):
 
 
 def test_the_record_is_a_real_one(base):
-    assert len(base["cells"]) == 12 and all(len(cell["rounds"]) == regress.ROUNDS for cell in base["cells"])
+    assert len(base["cells"]) == 12 and all(len(cell["rounds"]) == gate.ROUNDS for cell in base["cells"])
     for cell in base["cells"]:
         assert sum(cell["functions"].values()) == pytest.approx(cell["rounds"][0], rel=1e-4)
         assert sum(cell["contexts"].values()) == pytest.approx(cell["rounds"][0], rel=1e-4)
@@ -48,9 +52,9 @@ def test_a_build_against_itself_is_quiet(base):
 
 def test_one_percent_in_one_function_is_called_by_its_name(base):
     found = regress.findings(base, slower(base, "nvme_prep_rq.part.0", 0.01))
-    noisy = {regress.name_of(cell) for cell in base["cells"] if regress.band(cell) > 0.003}
+    noisy = {gate.name_of(cell) for cell in base["cells"] if regress.band(cell) > 0.003}
     assert noisy <= {f"{mode} read-1m dmabuf" for mode in ("strict", "lazy", "passthrough")}
-    assert {finding.cell for finding in found} >= {regress.name_of(cell) for cell in base["cells"]} - noisy
+    assert {finding.cell for finding in found} >= {gate.name_of(cell) for cell in base["cells"]} - noisy
     for finding in found:
         assert finding.what == "instructions" and finding.after / finding.before == pytest.approx(1.01, abs=1e-3)
         assert finding.moved[0][0] == "nvme_prep_rq.part.0" and len(finding.moved) == 1
@@ -103,9 +107,9 @@ def test_a_timer_tick_is_nobodys_fault(base):
 
 def test_only_what_shows_twice_is_called(base, monkeypatch):
     boots = [slower(base, "io_read", 0.01, "strict"), base]
-    monkeypatch.setattr(regress, "take", lambda modes, kernel: copy.deepcopy(boots[0]))
+    monkeypatch.setattr(gate, "take", lambda modes, kernel: copy.deepcopy(boots[0]))
     asked = []
-    monkeypatch.setattr(regress, "measure", lambda modes, kernel: asked.append(tuple(modes)) or boots[1]["cells"])
+    monkeypatch.setattr(gate, "measure", lambda modes, kernel: asked.append(tuple(modes)) or boots[1]["cells"])
     assert regress.against(base, ("strict", "lazy"), None)[1] == []
     assert asked == [("strict",)]
     boots[1] = boots[0]
@@ -123,63 +127,65 @@ def test_what_cannot_be_compared_is_not(base, key, value, why):
 
 
 def test_records_are_found_by_commit_and_by_path(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(regress, "HISTORY", tmp_path)
+    monkeypatch.setattr(history, "HISTORY", tmp_path)
     with pytest.raises(Fault, match="`make baseline`"):
-        regress.find("")
+        history.find("")
     base = base | {"commit": "2" * 40}
     older = copy.deepcopy(base) | {"commit": "1" * 40, "commit_date": "2000-01-01T00:00:00+00:00"}
     for each in (older, base):
         (tmp_path / f"{each['commit'][:12]}.json").write_text(json.dumps(each))
-    assert regress.find("")["commit"] == base["commit"]
-    assert regress.find("1111111")["commit"] == older["commit"]
-    assert regress.find(str(tmp_path / "111111111111.json"))["commit"] == older["commit"]
+    assert history.find("")["commit"] == base["commit"]
+    assert history.find("1111111")["commit"] == older["commit"]
+    assert history.find(str(tmp_path / "111111111111.json"))["commit"] == older["commit"]
     with pytest.raises(Fault, match="no record of HEAD: check it out and run `make baseline`"):
-        regress.find("HEAD")
+        history.find("HEAD")
 
 
 @pytest.fixture
-def gate(base, tmp_path, monkeypatch):
+def judged(base, tmp_path, monkeypatch):
     """suite.cost_gate() with a history of `base`, and boots that give what the test says."""
-    monkeypatch.setattr(regress, "HISTORY", tmp_path / "history")
-    monkeypatch.setattr(regress, "REPORT", tmp_path)
-    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
+    monkeypatch.setattr(history, "HISTORY", tmp_path / "history")
+    monkeypatch.setattr(gate, "PLACE", tmp_path)
+    monkeypatch.setattr(provenance, "made_of_kernel", lambda kernel: base["made_of"]["kernel"])
     (tmp_path / "history").mkdir()
-    (tmp_path / "history/a.json").write_text(json.dumps(base))
+    for number in range(plot.ENOUGH):
+        older = {"commit": str(number) * 40, "commit_date": f"2020-01-0{number + 1}"} if number else {}
+        (tmp_path / f"history/{number}.json").write_text(json.dumps(base | older))
 
     def run(given):
-        monkeypatch.setattr(regress, "take", lambda modes, kernel: given)
-        monkeypatch.setattr(regress, "measure", lambda modes, kernel: given["cells"])
-        return suite.cost_gate(tmp_path)
+        monkeypatch.setattr(gate, "take", lambda modes, kernel: given)
+        monkeypatch.setattr(gate, "measure", lambda modes, kernel: given["cells"])
+        return suite.cost_gate(tmp_path, directory.of_gate)
     return run
 
 
-def test_the_gate_passes_fails_and_skips_by_cell(base, gate, tmp_path, capsys, monkeypatch):
-    assert gate(base) == suite.Tally(passed=12)
+def test_the_gate_passes_fails_and_skips_by_cell(base, judged, tmp_path, capsys, monkeypatch):
+    assert judged(base) == suite.Tally(passed=12)
     assert (tmp_path / "report.html").exists() and (tmp_path / dashboard.SMALLER).exists()
-    assert gate(slower(base, "io_read", 0.03, "strict")) == suite.Tally(passed=8, failed=4)
+    assert judged(slower(base, "io_read", 0.03, "strict")) == suite.Tally(passed=8, failed=4)
     assert "REGRESSION: strict read-4k dmabuf" in capsys.readouterr().out
     other = copy.deepcopy(base["made_of"]["kernel"])
     other["made_from"]["compiler"] = "gcc 99"
-    monkeypatch.setattr(record, "made_of_kernel", lambda kernel: other)
-    assert gate(base) == suite.Tally(skipped=1)
+    monkeypatch.setattr(provenance, "made_of_kernel", lambda kernel: other)
+    assert judged(base) == suite.Tally(skipped=1)
     assert "skipped: " in capsys.readouterr().out
 
 
-def test_data_that_does_not_verify_fails_the_gate(base, gate, monkeypatch):
+def test_data_that_does_not_verify_fails_the_gate(base, judged, monkeypatch):
     def boot(modes, kernel):
         raise Fault("cost: strict: verifying: the read at 0 of the buffer moved other bytes")
-    gate(base)
-    monkeypatch.setattr(regress, "take", boot)
-    assert suite.cost_gate(ROOT) == suite.Tally(failed=1)
+    judged(base)
+    monkeypatch.setattr(gate, "take", boot)
+    assert suite.cost_gate(ROOT, directory.of_gate) == suite.Tally(failed=1)
 
 
 def test_what_people_and_ci_read(base):
     changed = slower(base, "io_read", 0.03, "lazy")
     found = regress.findings(base, changed)
-    text, summary = regress.text(base, changed, found), regress.markdown(base, changed, found)
+    text, summary = show_regress.text(base, changed, found), show_regress.markdown(base, changed, found)
     assert text.count("REGRESSION: lazy") == 4 and text.endswith("4 regressions\n") and "io_read" in text
     assert summary.startswith("### 4 regressions\n") and summary.count("| strict") == 4
-    assert regress.text(base, base, []).endswith("no regression in 12 cells\n")
+    assert show_regress.text(base, base, []).endswith("no regression in 12 cells\n")
 
 
 def test_lists_for_dashboards(base):
@@ -191,11 +197,15 @@ def test_lists_for_dashboards(base):
 
 
 def test_history_marks_steps_and_does_not_join_compilers(base, tmp_path):
-    records = [base | {"commit": "a" * 40}, slower(base, "io_read", 0.01) | {"commit": "b" * 40}, copy.deepcopy(base) | {"commit": "c" * 40}]
-    records[2]["made_of"]["kernel"]["made_from"]["compiler"] = "gcc 99"
+    records = [base | {"commit": "a" * 40}, slower(base, "io_read", 0.01) | {"commit": "b" * 40},
+               *(copy.deepcopy(base) | {"commit": letter * 40} for letter in "cde")]
+    for each in records[2:]:
+        each["made_of"]["kernel"]["made_from"]["compiler"] = "gcc 99"
+    plot.history(records[:4], tmp_path)
+    assert not (tmp_path / "history.csv").exists()
     plot.history(records, tmp_path)
     lines = (tmp_path / "history.csv").read_text().splitlines()
-    assert len(lines) == 37 and sum(line.endswith("True") for line in lines) == 12  # c differs by its compiler, no step
+    assert len(lines) == 61 and sum(line.endswith("True") for line in lines) == 12  # c differs by its compiler, no step
     assert plot.change_points([100, 100.4, 102, 102, 100]) == [2, 4]
 
 
@@ -205,8 +215,8 @@ def test_bad_input_is_one_sentence():
 
 
 @pytest.mark.parametrize("name", ("github.yml", "gitlab.yml"))
-def test_workflows_keep_files_that_are_written(gate, base, tmp_path, name):
-    gate(base)
+def test_workflows_keep_files_that_are_written(judged, base, tmp_path, name):
+    judged(base)
     text = (ROOT / "docs/ci" / name).read_text()
     paths = re.findall(r"build/regress/(\S+?)(?=[\s;])", text)
     assert "make regress" in text and len(paths) >= 5

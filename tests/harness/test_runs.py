@@ -8,9 +8,9 @@ import sys
 import pytest
 import test_bench
 
-from harness import record, runs
 from harness.fault import Fault
 from harness.paths import ROOT
+from harness.record import provenance, runs, schema, store
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def names(place):
 def test_two_runs_at_once_have_a_directory_each(places):
     with runs.unfinished("key") as first, runs.unfinished("key") as second:
         assert first != second
-        done = [runs.finish(place, "key", record.OF_BENCH, test_bench.record()) for place in (first, second)]
+        done = [runs.finish(place, "key", schema.OF_BENCH, test_bench.record()) for place in (first, second)]
     assert len(set(done)) == 2 and names(places / "unfinished") == []
-    assert [record.load(run / "run.json")["id"] for run in done] == [run.name for run in done]
+    assert [store.load(run / "run.json")["id"] for run in done] == [run.name for run in done]
 
 
 def test_another_process_is_another_run(places):
     """The lock is the kernel's: it ends with who holds it, however."""
-    code = ("import sys; from pathlib import Path; from harness import runs; runs.UNFINISHED = Path(sys.argv[1])\n"
+    code = ("import sys; from pathlib import Path; from harness.record import runs; runs.UNFINISHED = Path(sys.argv[1])\n"
             "with runs.unfinished('key') as place: (place / 'boot').touch(); print(place.name, flush=True); sys.stdin.read()")
     other = subprocess.Popen([sys.executable, "-c", code, str(places / "unfinished")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "key\n"
@@ -64,13 +64,13 @@ def test_a_finished_run_is_not_written_to_again(places):
         with runs.unfinished("key", again=True) as place:
             assert names(place) == []
             (place / "boot").touch()
-            assert names(runs.finish(place, "key", record.OF_BENCH, test_bench.record())) == ["boot", "run.json"]
+            assert names(runs.finish(place, "key", schema.OF_BENCH, test_bench.record())) == ["boot", "run.json"]
     assert [name[10:] for name in names(places / "results")] == ["-key", "-key-2", "-key-3"]
 
 
 def test_two_of_one_place_take_turns(places, monkeypatch):
     monkeypatch.setattr(runs, "BUILD", places)
-    code = ("import sys; from pathlib import Path; from harness import runs; runs.BUILD = Path(sys.argv[1])\n"
+    code = ("import sys; from pathlib import Path; from harness.record import runs; runs.BUILD = Path(sys.argv[1])\n"
             "with runs.alone('regress'): print('mine', flush=True)")
     with runs.alone("regress"):
         other = subprocess.Popen([sys.executable, "-c", code, str(places)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -83,45 +83,44 @@ def git(place, *words):
 
 
 def test_what_git_says_of_the_checkout(places, monkeypatch):
-    monkeypatch.setattr(record, "ROOT", places)
-    assert record.checkout() == {"git_commit": None, "git_dirty": None}
+    monkeypatch.setattr(provenance, "ROOT", places)
+    assert provenance.checkout() == {"git_commit": None, "git_dirty": None}
     git(places, "init")
     git(places, "commit", "--allow-empty", "-m", "first")
-    assert record.checkout()["git_dirty"] is False and len(record.checkout()["git_commit"]) == 40
+    assert provenance.checkout()["git_dirty"] is False and len(provenance.checkout()["git_commit"]) == 40
     (places / "new").touch()
-    assert record.checkout()["git_dirty"] is True
+    assert provenance.checkout()["git_dirty"] is True
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another owner takes root")
 def test_git_that_does_not_answer_has_not_said_that_nothing_changed(places, monkeypatch):
     """A checkout of another user, as in a container: git refuses it unless told otherwise."""
-    monkeypatch.setattr(record, "ROOT", places)
+    monkeypatch.setattr(provenance, "ROOT", places)
     monkeypatch.setenv("HOME", str(places))
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
     git(places, "init")
     git(places, "commit", "--allow-empty", "-m", "first")
     os.chown(places, 1234, 1234)
     with pytest.raises(Fault, match="git cannot tell .*safe.directory") as caught:
-        record.checkout()
+        provenance.checkout()
     assert "\n" not in str(caught.value)
     with pytest.raises(Fault, match="git cannot tell .*safe.directory"):
-        record.commit_of("HEAD~1")
+        provenance.commit_of("HEAD~1")
     subprocess.run(["git", "config", "--global", "--add", "safe.directory", str(places)], check=True)
-    assert record.checkout()["git_dirty"] is True  # .gitconfig is new
+    assert provenance.checkout()["git_dirty"] is True  # .gitconfig is new
 
 
 def test_what_measures_is_part_of_the_key(monkeypatch, tmp_path):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/verify").write_text("first")
-    monkeypatch.setattr(record, "BUILD", tmp_path)
-    monkeypatch.setattr(record, "qemu_version", lambda: "QEMU 7.2")
-    first = record.measured_by()
+    monkeypatch.setattr(provenance, "BUILD", tmp_path)
+    monkeypatch.setattr(provenance, "qemu_version", lambda: "QEMU 7.2")
+    first = provenance.measured_by()
     (tmp_path / "tests/verify").write_text("second")
-    second = record.measured_by()
-    monkeypatch.setattr(record, "qemu_version", lambda: "QEMU 9")
-    third = record.measured_by()
-    copy = tmp_path / "harness"
-    copy.mkdir()
-    (copy / "record.py").write_text("another")
-    monkeypatch.setattr(record, "__file__", str(copy / "record.py"))
-    assert len({str(each) for each in (first, second, third, record.measured_by())}) == 4
+    second = provenance.measured_by()
+    monkeypatch.setattr(provenance, "qemu_version", lambda: "QEMU 9")
+    third = provenance.measured_by()
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness/store.py").write_text("another")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert len({str(each) for each in (first, second, third, provenance.measured_by())}) == 4

@@ -3,7 +3,7 @@
 
 import pytest
 
-from harness.splat import BEGIN, splats
+from harness.machine.splat import BEGIN, splats
 
 COMPLAINTS = (
     "BUG: kernel NULL pointer dereference, address: 0000000000000010",

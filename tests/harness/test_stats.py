@@ -5,7 +5,8 @@ import numpy
 import pytest
 from scipy.stats import wilcoxon
 
-from harness import bench, stats
+from harness.judge import stats
+from harness.measure import bench
 
 RUNS = 2000
 SURE = 3 * (0.25 / RUNS) ** 0.5  # three standard errors of a share, at most

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from harness import suite
+from harness.check import suite
+from harness.machine.splat import BEGIN
 from harness.paths import ROOT
-from harness.splat import BEGIN
 
 
 def test_results_come_in_order_and_some_at_a_time():
@@ -31,7 +31,7 @@ def test_an_error_is_the_callers():
 
 
 def test_an_interrupt_waits_for_nobody():
-    script = ("import signal, sys, time; from harness import suite; signal.signal(signal.SIGALRM, lambda *_: sys.exit(3));"
+    script = ("import signal, sys, time; from harness.check import suite; signal.signal(signal.SIGALRM, lambda *_: sys.exit(3));"
               "signal.alarm(1); suite.side_by_side([lambda: time.sleep(60)])")
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=20).returncode == 3
 

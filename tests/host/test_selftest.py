@@ -18,7 +18,7 @@ FOLDER = "tools/testing/selftests/drivers/dma-buf"
 def program(tmp_path_factory):
     """As `make -C tools/testing/selftests` would, from the files that it needs."""
     sys.path.insert(0, str(ROOT))
-    from harness import sources
+    from harness.build import sources
     base = sources.CACHE / "src" / f"linux-{sources.base()['debian-sha256'][:16]}"
     if not base.exists():
         pytest.skip("no kernel source in the cache: `make sources` gets it")

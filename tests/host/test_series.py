@@ -224,7 +224,7 @@ def test_a_cover_letter_that_is_not_one_is_refused(covered: Project, text: str, 
 def test_the_mails_apply_to_the_real_base(tmp_path: Path):
     """To those of its files that they touch."""
     sys.path.insert(0, str(TOOL.parents[1]))
-    from harness import sources
+    from harness.build import sources
     base = sources.CACHE / "src" / f"linux-{sources.base()['debian-sha256'][:16]}"
     if not base.exists():
         pytest.skip("no kernel source in the cache: `make sources` gets it")

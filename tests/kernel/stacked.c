@@ -324,6 +324,9 @@ static enum t_result reload_storm(void)
 	t_ring_exit(&load.ring);
 	T_IS(change_table(0), 0, "load the first disk");
 	t_disk_restore(&disk, SCRATCH, T_DISK_SIZE - SCRATCH);
+	t_buf_begin(&buf);
+	memcpy(buf.map, buf.poison, BUF);
+	t_buf_end(&buf);
 	T_TRY(both_ways(0, 65536, 4096));
 	return end(&stacks[0]);
 }
