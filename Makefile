@@ -16,7 +16,8 @@ test-engine.takes = $(SOURCES)
 test-gpu.takes = DEV DEV2 FIO_SRC
 test-debian.takes = SUITE STEPS KERNEL KERNEL_SRC
 fuzz.takes = SECONDS SEED MODE KERNEL $(SOURCES)
-guest-run.takes = CMD $(GUEST) DISK_WRITE ICOUNT QEMU_EXTRA KEEP
+test-p2p.takes = $(SOURCES)
+guest-run.takes = CMD $(GUEST) DISK_WRITE ICOUNT QEMU_EXTRA TOPOLOGY KEEP
 shell.takes = $(GUEST)
 clean-cache.takes = DAYS ALL
 plot.takes = RUN
@@ -103,6 +104,9 @@ test-engine: ## [27:00] the engine beside fio's own, and in guests: every mode, 
 	$(VERB)
 
 test-debug: ## [90:00] guests whose kernels check themselves: KASAN, lockdep, KCSAN, PREEMPT_RT; arm64
+	$(VERB)
+
+test-p2p: ## [5:00] by which way a disk gets at another device's memory: below a switch, ports, host bridges
 	$(VERB)
 
 test-readme: ## [10:00] the commands of README.md and docs/hacking.md, in a fresh clone

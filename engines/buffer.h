@@ -30,6 +30,7 @@ struct buffer {
 	void *device;		/* what the source's ->open gave, or NULL */
 	uint64_t block;		/* the device's memory behind it; @region is an address there */
 	char exporter[32];	/* who made the dma-buf, empty: ask the kernel */
+	char pci[32];		/* the PCI function that gave it, as far as the source knows; or empty */
 };
 
 /* What a user says about the memory; each source reads what concerns it. */

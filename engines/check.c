@@ -22,8 +22,14 @@
 
 #include <linux/udmabuf.h>
 
+#ifndef HAVE_REGBUF_DESC
+#include <linux/io_uring/dmabuf.h>
+#endif
+
 #include "nvme.h"
+#include "reach.h"
 #include "ring.h"
+#include "told.h"
 
 enum verdict { GOOD, PLAIN, MISSING };	/* MISSING: not ready without it */
 
@@ -94,6 +100,25 @@ static void join(char *list, size_t size, const char *word)
 
 /* --- the kernel --- */
 
+static bool check_query(struct report *r)
+{
+	static const struct { unsigned int op; const char *name; } ops[] = {
+		{ IORING_OP_READ_FIXED, "READ_FIXED" }, { IORING_OP_WRITE_FIXED, "WRITE_FIXED" }, { 60, "READV_FIXED" },
+		{ 61, "WRITEV_FIXED" }, { IORING_OP_URING_CMD, "URING_CMD" },
+	};
+	struct io_uring_query_dmabuf q;
+	char list[128] = "";
+	unsigned int i;
+
+	if (!ring_query_dmabuf(&q))
+		return false;
+	for (i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+		if (q.opcodes[0] & 1ull << ops[i].op)
+			join(list, sizeof(list), ops[i].name);
+	found(r, "kernel", GOOD, NULL, "io_uring registers dma-bufs, for %s", list);
+	return true;
+}
+
 static bool check_kernel(struct report *r, struct ring *ring)
 {
 	struct ring_options o = { .entries = 1, .sqpoll_cpu = -1 };
@@ -106,6 +131,9 @@ static bool check_kernel(struct report *r, struct ring *ring)
 		      "io_uring is not available: %s", strerror(-ret));
 		return false;
 	}
+	if (check_query(r))
+		return true;
+	/* a kernel that cannot be asked says by which of two bad descriptors it refuses */
 	ret = ring_probe_dmabuf(ring);
 	switch (ret) {
 	case 0:
@@ -237,54 +265,42 @@ static void check_limits(struct report *r)
 
 /* --- the device --- */
 
-/* Cut @path back to the nearest PCI function, or false. */
-static bool to_pci(char *path)
-{
-	unsigned int domain, bus, device, function;
-	char *slash, end;
-
-	for (; (slash = strrchr(path, '/')) && slash != path; *slash = '\0')
-		if (sscanf(slash, "/%x:%x:%x.%x%c", &domain, &bus, &device, &function, &end) == 4)
-			return true;
-	return false;
-}
-
-/* How a transfer between two PCI functions travels: they share the path up to a port. */
+/* How a transfer between two PCI functions travels. */
 static void check_topology(struct report *r, const char *device, const char *name, const char *exporter)
 {
-	size_t i, same = 0;
-	unsigned int depth = 0;
+	char where[64];
 
-	for (i = 0; device[i] && device[i] == exporter[i]; i++)
-		if (device[i] == '/')
-			same = i;
-	if (!device[i] && !exporter[i]) {
+	if (reach_is_asleep(exporter))
+		found(r, "exporter", PLAIN, "wake it: echo on >/sys/bus/pci/devices/ADDRESS/power/control", "%s is asleep, and its driver may not reach its memory then", name);
+	switch (reach_way(device, exporter, where, sizeof(where))) {
+	case REACH_SELF:
 		found(r, "topology", MISSING, "name the device whose memory it is to be",
 		      "%s is the disk itself, not one that exports memory to it", name);
-		return;
-	}
-	for (i = 0; i < same; i++)
-		depth += device[i] == '/';
-	/* /sys/devices/pciDDDD:BB is depth 3 of the common part; more is a bridge */
-	if (depth > 3)
-		found(r, "topology", GOOD, NULL, "%s and the device are behind one bridge, %.*s", name,
-		      (int)(same - (strlen("/sys/devices/"))), device + strlen("/sys/devices/"));
-	else if (depth == 3)
+		break;
+	case REACH_SWITCH:
+		found(r, "topology", GOOD, NULL, "%s and the device are behind one bridge, %s", name, where);
+		break;
+	case REACH_ACS:
+		found(r, "topology", PLAIN, "boot with pci=disable_acs_redir= and that bridge if the host bridge is not on the kernel's list for peer-to-peer",
+		      "%s and the device are behind one bridge, but %s sends requests up to the host bridge (ACS)", name, where);
+		break;
+	case REACH_HOST:
 		found(r, "topology", PLAIN, "put both behind one PCI switch if the host bridge is not on the kernel's list for peer-to-peer",
 		      "%s and the device meet at the host bridge", name);
-	else
+		break;
+	default:
 		found(r, "topology", PLAIN, "put both below one host bridge, better one PCI switch",
 		      "%s and the device are below different host bridges", name);
+	}
 }
 
 static bool check_exporter(struct report *r, const char *device, const char *bdf)
 {
-	char path[PATH_MAX], real[PATH_MAX];
+	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", bdf);
-	if (!realpath(path, real) && (snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:%s", bdf), !realpath(path, real)))
+	if (!reach_find(bdf, path, sizeof(path)))
 		return false;
-	check_topology(r, device, bdf, real);
+	check_topology(r, device, bdf, path);
 	return true;
 }
 
@@ -296,7 +312,7 @@ static void check_cards(struct report *r, const char *device)
 	names("/sys/class/drm", "renderD", list, sizeof(list));
 	for (card = strtok_r(list, " ", &save); card; card = strtok_r(NULL, " ", &save)) {
 		snprintf(path, sizeof(path), "/sys/class/drm/%s/device", card);
-		if (realpath(path, real) && to_pci(real))
+		if (realpath(path, real) && reach_to_pci(real))
 			check_topology(r, device, card, real);
 	}
 }
@@ -339,6 +355,18 @@ static void check_queue(struct report *r, const char *sys)
 	found(r, "queue", PLAIN, NULL, "%s", list);
 }
 
+/* What the kernel tells of the registration, if it does. */
+static void check_mapping(struct report *r, struct ring *ring)
+{
+	struct told t;
+
+	told_ask(ring->uring.ring_fd, 1, &t);
+	if (!t.nr)
+		return;
+	found(r, "mapping", PLAIN, NULL, "memory=%s addresses=%s%s%s, as the kernel tells in the ring's fdinfo", t.memory, t.addresses,
+	      t.peer[0] ? " peer=" : "", t.peer);
+}
+
 /* The one certain answer: register a dma-buf with the file. */
 static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic)
 {
@@ -357,11 +385,13 @@ static void check_registration(struct report *r, struct ring *ring, int dmabuf, 
 	ret = ring_register_table(ring, 1);
 	if (!ret)
 		ret = ring_register_dmabuf(ring, 0, dmabuf, file);
-	if (!ret)
+	if (!ret) {
 		found(r, "registration", GOOD, NULL, generic ? "the device takes a dma-buf for its commands" : "the device takes a dma-buf");
-	else
+		check_mapping(r, ring);
+	} else {
 		found(r, "registration", MISSING, ret == -EOPNOTSUPP ? next : "read the kernel's log",
 		      "the device refuses a dma-buf: %s", strerror(-ret));
+	}
 }
 
 /*
@@ -428,7 +458,7 @@ static void check_device(struct report *r, const char *name, const char *exporte
 	if (head)
 		check_head(r, name, generic);
 	snprintf(pci, sizeof(pci), "%s", sys);
-	if (!to_pci(pci)) {
+	if (!reach_to_pci(pci)) {
 		if (!head && !check_stack(r, name, sys))
 			found(r, "device", MISSING, "use a PCI NVMe device", "%s is not on PCI", name);
 	} else {

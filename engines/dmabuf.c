@@ -21,8 +21,10 @@
 
 #include "buffer.h"
 #include "nvme.h"
+#include "reach.h"
 #include "ring.h"
 #include "self.h"
+#include "told.h"
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
@@ -70,6 +72,7 @@ struct options {
 	unsigned long long dmabuf_size;
 	const char *out_of_range;	/* an option whose value is */
 	unsigned int cpu_sync;
+	unsigned int require_p2p;
 	unsigned int summary;
 	unsigned int registerfiles;
 	unsigned int registerfiles_set;
@@ -808,6 +811,8 @@ static int set_up(struct thread_data *td)
 	dprint(FD_IO, "dmabuf: %s, build %s, for " FIO_VERSION "\n", job->self.path, job->self.build);
 	if (refuse_another_file(td, &job->self) || choose_source(td, job) || refuse_source(td, job->source))
 		return 1;
+	if (o->require_p2p && o->registration != REGISTER_DMABUF)
+		return refuse(td, EINVAL, "require_p2p=1 is about dma-bufs of other devices: use registration=dmabuf, or leave it out");
 	if (td->o.read_iolog_chunked)
 		return refuse(td, EINVAL, "read_iolog_chunked=1 may add files and larger blocks in mid-run: replay the whole log with read_iolog_chunked=0");
 	if (find_commands(td, job))
@@ -1036,13 +1041,25 @@ static int refuse_commands_of(struct thread_data *td, const char *name, const st
 		      name, ns->block[0] ? ns->block : "/dev/nvmeXnY");
 }
 
+/* The reason that sysfs knows of, of those for which the kernel has one errno. */
+static bool find_reason(int fd, const struct buffer *b, struct error *e)
+{
+	char disk[PATH_MAX], peer[PATH_MAX];
+
+	return b->pci[0] && strcmp(buffer_place(b), "system") && reach_find(b->pci, peer, sizeof(peer)) &&
+	       reach_find_open(fd, disk, sizeof(disk)) && reach_why_not(disk, peer, b->size, e);
+}
+
 static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int file, int err)
 {
 	const char *name = td->files[file]->file_name;
 	const struct buffer *b = &job->buffers.v[0];
+	bool unreachable = err == EINVAL || err == EOPNOTSUPP || err == EREMOTEIO;
+	struct error e;
 
-	if ((err == EINVAL || err == EOPNOTSUPP || err == EREMOTEIO) &&
-	    !strcmp(buffer_place(b), "peer-to-peer"))
+	if (unreachable && find_reason(job->fds[file], b, &e))
+		return refuse(td, err, "%s cannot reach memory of %s peer-to-peer (%s): %s", name, b->exporter, strerror(err), e.text);
+	if (unreachable && !strcmp(buffer_place(b), "peer-to-peer"))
 		return refuse(td, err, "%s cannot reach memory of %s peer-to-peer (%s): put both below one PCIe switch or a host bridge that the kernel trusts (CONFIG_PCI_P2PDMA), and use a driver that takes dma-bufs",
 			      name, b->exporter, strerror(err));
 	switch (err) {
@@ -1063,6 +1080,21 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 			      job->buffers.part, name);
 	}
 	return refuse(td, err, "cannot register the dma-buf with %s: %s", name, strerror(err));
+}
+
+/* What drivers do in silence: put the memory elsewhere, so that it can be reached. */
+static int require_p2p(struct thread_data *td, struct job *job)
+{
+	const struct buffer *b = &job->buffers.v[0];
+	struct told t;
+
+	told_ask(job->ring.uring.ring_fd, job->buffers.nr, &t);
+	if (!t.nr)
+		return refuse(td, EOPNOTSUPP, "require_p2p=1: this kernel does not tell whose memory a registered dma-buf is (/proc/self/fdinfo): boot one with the series of this project, or leave it out");
+	if (strcmp(t.memory, "peer"))
+		return refuse(td, EREMOTEIO, "require_p2p=1: memory of %s is %s memory for %s, and not another device's: its driver keeps it there, or has moved it for want of a way to the device",
+			      b->exporter, t.memory, td->files[0]->file_name);
+	return 0;
 }
 
 static int register_dmabufs(struct thread_data *td, struct job *job)
@@ -1094,7 +1126,7 @@ static int register_dmabufs(struct thread_data *td, struct job *job)
 		}
 	}
 	job->register_us = utime_since_now(&start);
-	return 0;
+	return ((struct options *)td->eo)->require_p2p ? require_p2p(td, job) : 0;
 }
 
 static int refuse_copy(struct thread_data *td, const struct buffer *b, int err)
@@ -1319,6 +1351,14 @@ static bool worth_saying(const struct thread_data *td, const struct job *job)
 	return o->summary == SUMMARY_ALL;
 }
 
+/* Whose memory it is: as the kernel has it, or as far as the exporter's name tells. */
+static const char *memory_of(const struct job *job, const struct told *t)
+{
+	if (!t->nr)
+		return buffer_place(&job->buffers.v[0]);
+	return !strcmp(t->memory, "peer") ? "peer-to-peer" : t->memory;
+}
+
 /* One line of name=value words. */
 static void report(const struct thread_data *td, const struct job *job)
 {
@@ -1329,6 +1369,7 @@ static void report(const struct thread_data *td, const struct job *job)
 		[REGISTER_DMABUF] = bs->nr * job->nr_files,
 	};
 	bool dmabuf = o->registration == REGISTER_DMABUF && bs->nr;
+	struct told t = { 0 };
 	char engine[PATH_MAX];
 	size_t bytes = 0;
 	unsigned int i;
@@ -1336,12 +1377,18 @@ static void report(const struct thread_data *td, const struct job *job)
 	for (i = 0; i < bs->nr; i++)
 		bytes += bs->v[i].size;
 	print_word(engine, sizeof(engine), job->self.path);
-	say("dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu engine=%s build=%s\n",
+	if (dmabuf)
+		told_ask(job->ring.uring.ring_fd, bs->nr, &t);
+	say("dmabuf: job=%s registration=%s source=%s exporter=%s memory=%s addresses=%s page=%zu buffers=%u bytes=%zu registrations=%u export_us=%llu register_us=%llu cpu=%s cpu_sync=%d eagain_reissues=%llu maps_rebuilt=%llu engine=%s build=%s\n",
 	    td->o.name, registration_names[o->registration], job->source->name,
-	    dmabuf ? bs->v[0].exporter : "none", dmabuf ? buffer_place(&bs->v[0]) : "system",
+	    dmabuf ? bs->v[0].exporter : "none", dmabuf ? memory_of(job, &t) : "system",
+	    dmabuf ? t.nr ? t.addresses : "unknown" : "none",
 	    bs->page, bs->nr, bytes, registrations[o->registration],
 	    (unsigned long long)job->export_us, (unsigned long long)job->register_us, cpu_access(td, job), job->cpu_sync,
-	    (unsigned long long)job->ring.reissued, engine, job->self.build);
+	    (unsigned long long)job->ring.reissued, (unsigned long long)t.rebuilt, engine, job->self.build);
+	if (o->require_p2p && t.nr && strcmp(t.memory, "peer"))
+		say("dmabuf: %s: require_p2p=1: the memory was another device's at the start and is %s memory at the end: its driver has moved it\n",
+		    td->o.name, t.memory);
 	if (job->cpu_sync && !bs->v[0].shadow && o->cpu_sync == CPU_SYNC_AUTO && td->o.verify == VERIFY_NONE)
 		say("dmabuf: %s: fio changes each buffer that it writes, so each I/O paid two system calls that hand a dma-buf from the CPU to a device, which no other registration does: compare with scramble_buffers=0\n",
 		    td->o.name);
@@ -1572,6 +1619,12 @@ static struct fio_option options[] = {
 			{ .ival = "on", .oval = CPU_SYNC_ON, .help = "For every I/O" },
 			{ .ival = "off", .oval = CPU_SYNC_OFF, .help = "Never" },
 		},
+	},
+	{
+		ENGINE_OPTION("require_p2p", "Memory of another device"),
+		.type	= FIO_OPT_STR_SET,
+		.off1	= offsetof(struct options, require_p2p),
+		.help	= "Fail unless the kernel says that the memory is another PCI device's",
 	},
 	{
 		ENGINE_OPTION("summary", "Line at the end"),

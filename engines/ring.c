@@ -12,6 +12,19 @@
 
 #include "ring.h"
 
+/* <linux/io_uring/query.h> of Linux 6.18, and what the series adds to it. */
+#define REGISTER_QUERY	35
+#define QUERY_DMABUF	4
+
+struct query_hdr {
+	__u64 next_entry;
+	__u64 query_data;
+	__u32 query_op;
+	__u32 size;
+	__s32 result;
+	__u32 resv[3];
+};
+
 #define PATIENCE_NS	30000000000ULL	/* NVMe's own I/O timeout */
 #define PAUSE_US	100
 #define SPINS		1000
@@ -158,6 +171,21 @@ int ring_probe_table(struct ring *r, unsigned int nr)
 	if (!ret)
 		io_uring_unregister_buffers(&r->uring);
 	return ret;
+}
+
+/*
+ * A kernel that gives the number of the query to something else has another answer:
+ * believe one that has the size and the types that were there from the start.
+ */
+bool ring_query_dmabuf(struct io_uring_query_dmabuf *q)
+{
+	const __u64 types = 1 << IO_REGBUF_TYPE_EMPTY | 1 << IO_REGBUF_TYPE_UADDR | 1 << IO_REGBUF_TYPE_DMABUF;
+	struct query_hdr hdr = { .query_data = (uintptr_t)q, .query_op = QUERY_DMABUF, .size = sizeof(*q) };
+
+	memset(q, 0, sizeof(*q));
+	return !io_uring_register(-1, REGISTER_QUERY, &hdr, 0) && !hdr.result && hdr.size == sizeof(*q) &&
+	       (q->buffer_types & types) == types && q->update_flags & IORING_RSRC_UPDATE_EXTENDED &&
+	       q->desc_size == sizeof(struct io_uring_regbuf_desc);
 }
 
 int ring_probe_dmabuf(struct ring *r)

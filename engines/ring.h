@@ -76,6 +76,10 @@ int ring_register_dmabuf(struct ring *r, unsigned int slot, int dmabuf, int file
 int ring_probe_table(struct ring *r, unsigned int nr);
 int ring_probe_dmabuf(struct ring *r);
 
+/* What io_uring says of dma-bufs when asked, without a ring; false: it does not know the question. */
+struct io_uring_query_dmabuf;
+bool ring_query_dmabuf(struct io_uring_query_dmabuf *q);
+
 /* The entry of a unit. */
 static inline struct io_uring_sqe *ring_sqe(const struct ring *r, unsigned int index)
 {

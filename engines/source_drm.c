@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <xf86drm.h>
 
 #include "buffer.h"
+#include "reach.h"
 
 #define ROW		4096			/* bytes: a picture 1024 wide, 4 bytes a pixel */
 #define PIXEL		4
@@ -91,10 +93,13 @@ static int drm_alloc_from(int node, struct buffer *b, const char *path, struct e
 static int drm_alloc(struct buffer *b, const struct source_args *args, struct error *e)
 {
 	int node = open(args->drm_node, O_RDWR | O_CLOEXEC), ret;
+	char pci[PATH_MAX];
 
 	if (node < 0)
 		return error_set(e, errno, "cannot open the DRM node %s (%s): name one in /dev/dri with drm_node=, or build the kernel with CONFIG_DRM_VGEM",
 				 args->drm_node, strerror(errno));
+	if (reach_find_open(node, pci, sizeof(pci)))
+		snprintf(b->pci, sizeof(b->pci), "%.31s", strrchr(pci, '/') + 1);
 	ret = drm_alloc_from(node, b, args->drm_node, e);
 	close(node);
 	return ret;

@@ -86,6 +86,7 @@ static int vfio_alloc(struct buffer *b, const struct source_args *args, struct e
 	if (ret < 0)
 		return ret;
 	b->memory = ret;	/* the dma-buf is revoked when that is closed */
+	snprintf(b->pci, sizeof(b->pci), "%s", name);
 	if (ioctl(b->memory, VFIO_DEVICE_GET_REGION_INFO, &region))
 		return error_set(e, errno, "%s has no region %u: %s", name, args->vfio_region, strerror(errno));
 	if (region.size < b->size)

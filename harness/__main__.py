@@ -22,6 +22,7 @@ from .check import abi, debian, doctor, suite
 from .judge import claims, regress
 from .machine import guest
 from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
+from .machine.topologies import TOPOLOGIES
 from .measure import bench, columns, cost, gate, harmless, host
 from .paths import BUILD, HISTORY, ROOT
 from .record import history, provenance, runs, schema, store
@@ -120,7 +121,7 @@ def guest_run(args: argparse.Namespace) -> int:
     spec = guest.Spec(kernel=Path(), mode=(MODES | MORE_MODES)[args.mode], command=args.cmd,
                       files=guest.user_files(args.files), disk=args.disk, disk_write=args.disk_write,
                       icount=args.icount, memory=args.mem, cpus=args.smp, timeout=args.timeout, append=args.append,
-                      qemu_extra=args.qemu_extra, iommu=iommu)
+                      qemu_extra=f"{TOPOLOGIES[args.topology].args if args.topology else ''} {args.qemu_extra}", iommu=iommu)
     guest.check(spec)
     spec = dataclasses.replace(spec, kernel=guests_own(args, iommu.board))
     with tempfile.TemporaryDirectory(prefix="dmabuf-run-") as scratch:
@@ -148,6 +149,7 @@ def what_there_is(_: argparse.Namespace) -> int:
             ("MODES=, MODE=", {mode.name: " ".join(mode.args) for mode in MODES.values()}),
             ("MODE= of guest-run, shell and fuzz alone", {mode.name: " ".join(mode.args) for mode in MORE_MODES.values()}),
             ("IOMMU=", {iommu.name: iommu.text for iommu in IOMMUS.values()}),
+            ("TOPOLOGY= of guest-run", {topology.name: topology.text for topology in TOPOLOGIES.values()}),
             ("COLUMNS=", {column.name: column.text for column in columns.COLUMNS.values()}),
             ("CASES= of cost", {case.name: case.arguments for case in cost.CASES.values()}),
             ("SUITE= of test-debian", {suite: f"whose fio is {version}" for version, suite in sources.FIO_SUITES.items()}),
@@ -307,6 +309,14 @@ def test_debian(args: argparse.Namespace) -> int:
     return 1 if debian.test(args.suite, chosen_kernel(args), args.steps or ()) else 0
 
 
+def test_p2p(args: argparse.Namespace) -> int:
+    deps.install()
+    with runs.alone("test"):
+        tally = suite.run_p2p(args.kernel_src, args.fio_src)
+    print(tally)
+    return 1 if tally.failed else 0
+
+
 def test_debug(args: argparse.Namespace) -> int:
     deps.install()
     with runs.alone("test"):
@@ -450,6 +460,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--icount", action="store_true", help="instruction clock: 2 ns an instruction, one processor")
     run.add_argument("--timeout", type=typed.number("timeout", 1, whole=False), default=300, help="seconds (default %(default)s)")
     run.add_argument("--qemu-extra", default="", help="more QEMU arguments")
+    run.add_argument("--topology", type=typed.one_of("topology", TOPOLOGIES), default=None, metavar="NAME",
+                     help=f"where a disk, serial number near, and devices with memory are: {' '.join(TOPOLOGIES)} (harness/machine/topologies.py)")
     run.add_argument("--keep", default="", metavar="DIR", help="keep the console log and $RESULTS there")
 
     verb("shell", shell, (which, kernel_source, machine), help="a guest to type into").add_argument(
@@ -511,6 +523,7 @@ def parser() -> argparse.ArgumentParser:
     other = verb("test-debian", test_debian, (which, kernel_source), help="what is typed on another release of Debian, in a root of its own")
     other.add_argument("suite", type=typed.one_of("suite", debian.SUITES), metavar="SUITE", help=f"of {' '.join(debian.SUITES)}")
     other.add_argument("--steps", type=debian.steps_named, default="", metavar="'WORD ...'", help="only those with such a word in their title")
+    verb("test-p2p", test_p2p, (kernel_source, fio_source), help="by which way a disk gets at the memory of another device, in each topology")
     verb("test-debug", test_debug, (kernel_source, fio_source),
          help="guest tests on kernels that check themselves").add_argument(
         "--boots", type=typed.some_of("boots", suite.DEBUG_BOOTS), default="", metavar="'BOOT ...'", help=f"of {' '.join(suite.DEBUG_BOOTS)}")

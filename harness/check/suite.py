@@ -22,6 +22,7 @@ from ..judge import regress
 from ..machine import guest
 from ..machine.modes import IOMMUS, MODES, MORE_MODES, Mode
 from ..machine.splat import splats
+from ..machine.topologies import TOPOLOGIES
 from ..measure import gate, host
 from ..paths import BUILD, ROOT
 from ..record import history, provenance, runs
@@ -172,6 +173,29 @@ ENGINE_BOOTS = (
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/commands.sh unpatched; commands=$?; "
          "sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ] && [ $commands -le 1 ]"),
 )
+# By which way a disk gets at the memory, as the kernel has to say; and whether QEMU carries the bytes. Without an IOMMU there
+# is no VFIO to export it.
+NEAR = "of() { grep -l ^$1 /sys/class/nvme/*/serial; }; disk() { path=$(dirname $(of $1)); echo /dev/${path##*/}n1; }; "
+P2P_BOOTS = tuple(
+    Boot(f"p2p-{topology}-{mode}{'-untrusted' if untrusted else ''}", MODES[mode],
+         command=f"{NEAR}near=$(disk near) giver=$(disk giver); export EXPECT={expect} DATA={'yes' if data else 'no'}; "
+                 "MEMORY=ivshmem /tests/run.sh $near p2p; first=$?; DEV=$near sh /tests/reach.sh; engine=$?; "
+                 "MEMORY=cmb /tests/run.sh $near $giver p2p; [ $? -le 1 ] && [ $first -le 1 ] && [ $engine -le 1 ]",
+         qemu_extra=f"{TOPOLOGIES[topology].args}{' -cpu max' if untrusted else ''}",
+         files=lambda: {"/tests/reach.sh": ROOT / "tests/engine/reach.sh"})
+    for topology, mode, untrusted, expect, data in (
+        # QEMU sends what passes from port to port of a switch through its IOMMU, which knows no addresses of the bus.
+        ("switch", "strict", False, "bus", False),
+        ("switch", "lazy", True, "bus", False),
+        ("switch", "passthrough", False, "bus", True),
+        ("ports", "strict", False, "iova", True),
+        ("ports", "lazy", False, "iova", True),
+        ("ports", "passthrough", False, "physical", True),
+        ("ports", "strict", True, "refused", False),
+        ("ports", "passthrough", True, "refused", False),
+        ("apart", "strict", False, "iova", True),
+        ("apart", "passthrough", False, "physical", True),
+        ("apart", "lazy", True, "refused", False)))
 CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel held fuzz reset pressure writeback removal lifetime"
 DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
@@ -387,6 +411,13 @@ def engine(kernel_source: str, fio_source: str) -> Tally:
         kernel = products.kernel(kernel_source, boot.variant)
         total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
     return total
+
+
+def run_p2p(kernel_source: str, fio_source: str) -> Tally:
+    """Which way each mapping goes, in each place that a disk and a device with memory can have."""
+    products.engine(fio_source)
+    kernel = products.kernel(kernel_source)
+    return sum((step(f"guest tests, {boot.name}", lambda boot=boot: guest_tests(boot, kernel)) for boot in P2P_BOOTS), Tally())
 
 
 T = TypeVar("T")

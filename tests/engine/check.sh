@@ -32,7 +32,7 @@ ready)
 	else
 		iommu='iommu *none'
 	fi
-	says "ready" 0 '^+ kernel' '^+ udmabuf' '^+ device .*driver nvme' '^+ registration' "$iommu" 'max_hw_dmabuf_sectors_kb=' '^ready$'
+	says "ready" 0 '^+ kernel .* for READ_FIXED WRITE_FIXED .*URING_CMD' '^  mapping .*memory=system addresses=' '^+ udmabuf' '^+ device .*driver nvme' '^+ registration' "$iommu" 'max_hw_dmabuf_sectors_kb=' '^ready$'
 	options=--exporter=$(basename "$(readlink -f "/sys/class/block/$(basename "$DEV")/device/device")")
 	says "the disk as its own exporter" 1 '^- topology .*is the disk itself' '^not ready'
 	options=

@@ -237,6 +237,7 @@ if command -v give >/dev/null; then
 else
 	skip "a descriptor handed over" "give.c is not built"
 fi
+refused "system memory with require_p2p" "memory of udmabuf is system memory for $DEV, and not another device's" --require_p2p
 refused "a descriptor that is no dma-buf" "is no dma-buf" --source=fd --dmabuf_fd=0
 refused "a socket nobody listens at" "cannot connect to" --source=fd --dmabuf_socket=nothing
 
@@ -250,6 +251,8 @@ if [ "$bar" ]; then
 	echo "$bar" >/sys/bus/pci/drivers_probe
 	if run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read; then
 		data_of "vfio BAR" "exporter=vfio_pci_core memory=peer-to-peer cpu=copy" --source=vfio --vfio_device="$bar" --vfio_region=2
+		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=read --require_p2p && said memory=peer-to-peer "addresses=\(iova\|physical\)"
+		result $? "vfio BAR: require_p2p"
 		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=randrw && said cpu=once cpu_sync=0
 		result $? "vfio BAR: no copies without verify="
 		run --source=vfio --vfio_device="$bar" --vfio_region=2 --rw=write --buffer_pattern=0x5a17c0de && said cpu=once &&

@@ -125,9 +125,10 @@ def summary(done):
 
 # --- pieces, with sanitizers ---
 
-# What each is linked with; memory_test.c, nvme_test.c and udmabuf_test.c take their piece in whole.
+# What each is linked with; those with nothing, and udmabuf_test.c, take their piece in whole.
 PIECES = {"ring": [ROOT / "engines/ring.c"], "buffer": [ROOT / "engines/buffer.c", ROOT / "engines/memory.c"], "memory": [],
-          "nvme": [], "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"]}
+          "nvme": [], "udmabuf": [ROOT / "engines/memory.c"], "fd": [ROOT / "engines/source_fd.c"], "self": [ROOT / "engines/self.c"], "told": [],
+          "reach": []}
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -480,6 +481,7 @@ def test_job_file(fio, engine, tmp_path, job):
       for size, number in (("4k", 4096), ("65535", 65535))),
     (("--registration=user", "--bs=12k", "--dmabuf_size=8k"), "dmabuf_size=8192 cannot hold"),
     (("--registration=user", "--bsrange=512-4k", "--bs_unaligned=1"), "bs_unaligned=1 makes blocks"),
+    (("--registration=user", "--require_p2p"), "require_p2p=1 is about dma-bufs of other devices: use registration=dmabuf"),
     (("--registration=user", "--mem=mmap"), r"'mem/iomem' conflicts"),
     (("--registration=user", "--io_submit_mode=offload"), r"can't be used with offloaded submit"),
     (("--registration=user", "--iodepth=40000"), r"at most 32768 entries and not 40000: lower iodepth"),
@@ -695,9 +697,10 @@ def test_the_line_can_be_read_by_programs(fio, where):
     """The words that the README shows, in its order, each of a form; and the JSON is whole beside it."""
     shown, = re.findall(r"^ +dmabuf: (job=.*)$", (ROOT / "engines/README.md").read_text(), re.M)
     number, word = r"\d+", r"[^\s=]+"
-    forms = {"job": ".+", "registration": "none|user|dmabuf", "source": word, "exporter": word, "memory": "system|peer-to-peer|unknown",
-             "page": number, "buffers": number, "bytes": number, "registrations": number, "export_us": number, "register_us": number,
-             "cpu": "direct|copy|once|none", "cpu_sync": "0|1", "eagain_reissues": number, "engine": r"\S+", "build": "[0-9a-f]{16}"}
+    forms = {"job": ".+", "registration": "none|user|dmabuf", "source": word, "exporter": word, "memory": "system|peer-to-peer|other|mixed|unknown",
+             "addresses": "iova|physical|bus|mixed|unknown|none", "page": number, "buffers": number, "bytes": number, "registrations": number, "export_us": number, "register_us": number,
+             "cpu": "direct|copy|once|none", "cpu_sync": "0|1", "eagain_reissues": number, "maps_rebuilt": number,
+             "engine": r"\S+", "build": "[0-9a-f]{16}"}
     line = "dmabuf: " + " ".join(f"{name}=({form})" for name, form in forms.items())
     assert re.fullmatch(line, f"dmabuf: {shown}")
     done = succeeded(fio("--name=two words", *JOB[1:], "--filename=f", "--registration=user", "--numjobs=2", *where, "--output-format=json"))

@@ -16,8 +16,8 @@ esac
 case $1 in
 /dev/*) export DEV2="$1"; shift ;;
 esac
-all='register_errors header compat io_errors vectored order data slots passthru ublk queues partition exporter invalidate fuzz targets stacked
-	reset pressure writeback cancel held removal silence lifetime faults modules kunit kmemleak'
+all='register_errors header compat io_errors vectored order data slots passthru observe fence ublk queues partition exporter invalidate fuzz
+	targets stacked reset pressure writeback cancel held removal silence lifetime faults modules kunit kmemleak'
 [ $# -gt 0 ] || for test in $all; do
 	case " $WITHOUT " in
 	*" $test "*) ;;

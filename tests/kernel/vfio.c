@@ -6,19 +6,8 @@
  * here returns. Requests meanwhile end with all their bytes or with -ENODEV.
  */
 #include "device.h"
-
-#include <dirent.h>
-#include <sys/ioctl.h>
-#include <linux/pci_regs.h>
-#include <linux/vfio.h>
-
-/* Of Linux 6.19; older headers lack it. */
-#define FEATURE_DMA_BUF	11
-
-struct feature_dma_buf {
-	uint32_t argsz, flags, region, open_flags, dma_buf_flags, nr_ranges;
-	uint64_t offset, length;
-};
+#include "fdinfo.h"
+#include "vfio.h"
 
 #define BAR	2
 #define EVENTS	20
@@ -37,54 +26,33 @@ static int error;			/* of what happened */
 
 static enum t_result find(void)
 {
-	DIR *dir = opendir("/sys/bus/pci/devices");
-	struct dirent *entry;
+	return vfio_find("0x1af4", "0x1110", pci) ? T_PASS : t_skip("no ivshmem device: `make test` boots one");
+}
 
-	while (dir && (entry = readdir(dir))) {
-		if (strcmp(get("/sys/bus/pci/devices/%s/vendor", entry->d_name), "0x1af4") ||
-		    strcmp(get("/sys/bus/pci/devices/%s/device", entry->d_name), "0x1110"))
-			continue;
-		snprintf(pci, sizeof(pci), "%.31s", entry->d_name);
-		put("vfio-pci", "/sys/bus/pci/devices/%s/driver_override", pci);
-		put(pci, "/sys/bus/pci/drivers_probe");
-	}
-	if (dir)
-		closedir(dir);
-	return pci[0] ? T_PASS : t_skip("no ivshmem device: `make test` boots one");
+/* The kernel says whose memory it is, and that it is reached by way of the host bridge. */
+static enum t_result seen(void)
+{
+	struct about a;
+
+	T_CHECK(about_slot(&ring, 0, &a) && a.nr == 1, "fdinfo has no device of slot 0");
+	T_CHECK(!strcmp(a.v[0].memory, "peer") && !strcmp(a.v[0].peer, pci) && !strcmp(a.v[0].addresses, about_addresses(t_dev)),
+		"memory=%s peer=%s addresses=%s, wanted that of %s by %s", a.v[0].memory, a.v[0].peer, a.v[0].addresses, pci, about_addresses(t_dev));
+	return T_PASS;
 }
 
 /* Opens the device, exports SIZE bytes of its memory and registers them in slot 0. */
 static enum t_result start(enum t_mode mode)
 {
-	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = BAR };
-	struct vfio_region_info space = { .argsz = sizeof(space), .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	struct feature_dma_buf feature = {
-		.argsz = sizeof(feature), .flags = VFIO_DEVICE_FEATURE_GET | FEATURE_DMA_BUF,
-		.region = BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = 1, .length = SIZE,
-	};
-	char link[PATH_MAX], path[PATH_MAX];
-	int container = t_open("/dev/vfio/vfio", O_RDWR), group;
+	struct vfio_memory m;
 
-	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", pci);
-	T_CHECK(realpath(link, path), "%s: %m", link);
-	snprintf(link, sizeof(link), "/dev/vfio/%.32s", strrchr(path, '/') + 1);
-	group = t_open(link, O_RDWR);
-	T_CHECK(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &container), "%s: container: %m", link);
-	T_CHECK(!ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), "IOMMU: %m");
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, pci);
-	T_CHECK(device >= 0, "%s: %m", pci);
-	close(group);
-	close(container);
-	T_CHECK(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar) && bar.size >= SIZE, "BAR %d: %m", BAR);
-	T_CHECK(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &space), "configuration space: %m");
-	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, device, bar.offset);
-	T_CHECK(memory != MAP_FAILED, "BAR %d: mmap: %m", BAR);
-	config = space.offset;
-	dmabuf = ioctl(device, VFIO_DEVICE_FEATURE, &feature);
-	T_CHECK(dmabuf >= 0, "exporting BAR %d: %m", BAR);
+	T_TRY(vfio_export(pci, BAR, SIZE, &m));
+	device = m.device;
+	dmabuf = m.dmabuf;
+	memory = m.memory;
+	config = m.config;
 	t_ring_init(&ring, mode, DEPTH, 1);
 	T_IS(t_register(&ring, 0, dmabuf, disk_fd, 0), 1, "register");
-	return T_PASS;
+	return seen();
 }
 
 static enum t_result stop(void)

@@ -211,11 +211,16 @@ struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req)
  */
 bool io_dmabuf_lost_map(struct io_kiocb *req, long *res)
 {
+	struct dma_buf_io *io = req->buf_node->buf->priv;
+	bool again = false;
+
 	if (req->flags & REQ_F_NOWAIT)
 		*res = -EAGAIN;
 	else if (io_dmabuf_cancelled(req))
 		*res = -ECANCELED;
 	else
-		return true;
-	return false;
+		again = true;
+	if (again)
+		atomic_long_inc(&io->nr_lost);
+	return again;
 }

@@ -387,11 +387,19 @@ static int test_revoke(struct test_buf *buf, u64 *result)
 	return 0;
 }
 
-static int test_add_fence(struct test_buf *buf)
+static int test_add_fence(struct test_buf *buf, u64 arg)
 {
-	struct dma_fence *fence = kzalloc_obj(*fence);
+	static const enum dma_resv_usage usages[] = {
+		[1] = DMA_RESV_USAGE_KERNEL,
+		[2] = DMA_RESV_USAGE_WRITE,
+		[3] = DMA_RESV_USAGE_READ,
+	};
+	struct dma_fence *fence;
 	int ret;
 
+	if (arg >= ARRAY_SIZE(usages))
+		return -EINVAL;
+	fence = kzalloc_obj(*fence);
 	if (!fence)
 		return -ENOMEM;
 	dma_fence_init(fence, &test_fence_ops, NULL, dma_fence_context_alloc(1),
@@ -399,8 +407,7 @@ static int test_add_fence(struct test_buf *buf)
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	ret = dma_resv_reserve_fences(buf->dmabuf->resv, 1);
 	if (!ret) {
-		dma_resv_add_fence(buf->dmabuf->resv, fence,
-				   DMA_RESV_USAGE_KERNEL);
+		dma_resv_add_fence(buf->dmabuf->resv, fence, usages[arg]);
 		fence = xchg(&buf->fence, fence);
 	}
 	dma_resv_unlock(buf->dmabuf->resv);
@@ -487,7 +494,7 @@ static int test_do(struct test_buf *buf, struct dma_buf_io_test_control *control
 		return 0;
 	case DMA_BUF_IO_TEST_FENCE:
 		if (control->arg)
-			return test_add_fence(buf);
+			return test_add_fence(buf, control->arg);
 		test_signal(buf);
 		return 0;
 	case DMA_BUF_IO_TEST_LOCK_PAIR:

@@ -93,14 +93,20 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/swiotlb.h>
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/dma_buf_io.h>
+
 /*
- * Which contexts a device has, which legs a context, and that the device is not
- * gone. Nothing of an exporter is waited for under it.
+ * Which contexts a device has, which legs a context, and what there is to tell of
+ * its map; and that the device is not gone. Nothing of an exporter is waited for
+ * under it.
  */
 static DEFINE_MUTEX(dma_buf_io_lock);
 
@@ -168,18 +174,21 @@ static bool dma_buf_io_bounced(struct device *dev, struct iommu_domain *domain,
 						      sg_dma_address(sg)));
 }
 
-/*
- * Whether the device gets anywhere with both ends of a segment. Asked with bytes
- * that do not start a page: there is a page at 0.
- */
+/* A byte of a segment to ask with. None that starts a page: there is one at 0. */
+static dma_addr_t dma_buf_io_first(struct scatterlist *sg)
+{
+	return min(sg_dma_address(sg) | ~PAGE_MASK,
+		   sg_dma_address(sg) + sg_dma_len(sg) - 1);
+}
+
+/* Whether the device gets anywhere with both ends of a segment. */
 static bool dma_buf_io_translated(struct device *dev,
 				  struct iommu_domain *domain,
 				  struct scatterlist *sg)
 {
 	dma_addr_t last = sg_dma_address(sg) + sg_dma_len(sg) - 1;
-	dma_addr_t first = min(sg_dma_address(sg) | ~PAGE_MASK, last);
 
-	return dma_buf_io_phys(dev, domain, first) &&
+	return dma_buf_io_phys(dev, domain, dma_buf_io_first(sg)) &&
 	       dma_buf_io_phys(dev, domain, last);
 }
 
@@ -224,6 +233,106 @@ static int dma_buf_io_check_sgt(struct device *dev, struct dma_buf *dmabuf,
 			return -EOPNOTSUPP;
 	}
 	return total == dmabuf->size ? 0 : -EINVAL;
+}
+
+/*
+ * The PCI device whose memory is at @phys, in @info->peer; and in @bar, so that the
+ * next segments need no search.
+ */
+static bool dma_buf_io_find_peer(phys_addr_t phys, struct resource *bar,
+				 struct dma_buf_io_info *info)
+{
+	struct resource at = DEFINE_RES_MEM(phys, 1), *res;
+	struct pci_dev *pdev = NULL;
+
+	if (bar->flags && resource_contains(bar, &at))
+		return true;
+	for_each_pci_dev(pdev) {
+		res = pci_find_resource(pdev, &at);
+		if (!res || resource_type(res) != IORESOURCE_MEM)
+			continue;
+		*bar = DEFINE_RES_MEM(res->start, resource_size(res));
+		if (!info->peer[0])
+			strscpy(info->peer, pci_name(pdev));
+		pci_dev_put(pdev);
+		return true;
+	}
+	return false;
+}
+
+/* A bus address as the processor has it. */
+static phys_addr_t dma_buf_io_bus_to_phys(struct device *dev, dma_addr_t addr)
+{
+	struct pci_bus_region region = { .start = addr, .end = addr };
+	struct resource res = DEFINE_RES_MEM(addr, 1);
+
+	if (dev_is_pci(dev))
+		pcibios_bus_to_resource(to_pci_dev(dev)->bus, &res, &region);
+	return res.start;
+}
+
+/* Of pages that the kernel has no use for only the resources know whose they are. */
+static bool dma_buf_io_is_system(phys_addr_t phys)
+{
+	struct page *page = pfn_to_online_page(PHYS_PFN(phys));
+
+	return page && (!PageReserved(page) || page_is_ram(PHYS_PFN(phys)));
+}
+
+/* By addresses and not by pages, which a mapping need not have. */
+static enum dma_buf_io_memory
+dma_buf_io_whose(struct device *dev, struct iommu_domain *domain,
+		 struct scatterlist *sg, struct resource *bar,
+		 struct dma_buf_io_info *info)
+{
+	dma_addr_t addr = dma_buf_io_first(sg);
+	phys_addr_t phys;
+
+	if (sg_dma_is_bus_address(sg)) {
+		/* there is nothing else that has such addresses */
+		dma_buf_io_find_peer(dma_buf_io_bus_to_phys(dev, addr), bar,
+				     info);
+		return DMA_BUF_IO_PEER;
+	}
+	phys = dma_buf_io_phys(dev, domain, addr);
+	if (dma_buf_io_is_system(phys))
+		return DMA_BUF_IO_SYSTEM;
+	return dma_buf_io_find_peer(phys, bar, info) ? DMA_BUF_IO_PEER :
+						       DMA_BUF_IO_OTHER;
+}
+
+/* What there is to tell about a mapping that has been checked. */
+static void dma_buf_io_describe(struct device *dev, struct sg_table *sgt,
+				struct dma_buf_io_info *info)
+{
+	struct iommu_domain *domain = dma_buf_io_domain(dev);
+	struct resource bar = {};
+	struct scatterlist *sg;
+	dma_addr_t next = 0;
+	unsigned int i;
+	u64 run = 0;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		enum dma_buf_io_memory memory =
+			dma_buf_io_whose(dev, domain, sg, &bar, info);
+		enum dma_buf_io_way way = sg_dma_is_bus_address(sg) ?
+			DMA_BUF_IO_BUS : domain ? DMA_BUF_IO_IOVA :
+			DMA_BUF_IO_PHYSICAL;
+
+		if (!i) {
+			info->memory = memory;
+			info->way = way;
+		} else if (info->memory != memory) {
+			info->memory = DMA_BUF_IO_MIXED;
+		}
+		if (info->way != way)
+			info->way = DMA_BUF_IO_WAYS;
+		run = sg_dma_len(sg) + (sg_dma_address(sg) == next ? run : 0);
+		next = sg_dma_address(sg) + sg_dma_len(sg);
+		info->largest = max(info->largest, run);
+		cond_resched();
+	}
+	info->nr_segments = i;
 }
 
 /*
@@ -289,6 +398,7 @@ static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 	struct dma_resv *resv = ctx->dmabuf->resv;
 	struct dma_buf_io_map *map;
 	struct sg_table *sgt;
+	ktime_t start;
 
 	dma_resv_assert_held(resv);
 	might_sleep();
@@ -304,31 +414,27 @@ static void dma_buf_io_unmap(struct dma_buf_io_ctx *ctx, bool idle)
 		if (!map)
 			return;
 		ctx->dying = NULL;
+		start = ktime_get();
 		dma_buf_io_drain(ctx, map);
+		WRITE_ONCE(ctx->nr_invalidations, ctx->nr_invalidations + 1);
+		trace_dma_buf_io_invalidate(ctx, ktime_sub(ktime_get(), start));
 	}
 	percpu_ref_exit(&map->refs);
 
 	sgt = map->sgt;
 	ctx->dev->ops->unmap(ctx->dev, map);
 	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+	trace_dma_buf_io_unmap(ctx);
 }
 
-/* Make the map if there is none. */
-static int dma_buf_io_map(struct dma_buf_io_ctx *ctx)
+static int dma_buf_io_make_map(struct dma_buf_io_ctx *ctx)
 {
 	struct dma_resv *resv = ctx->dmabuf->resv;
 	struct dma_buf_io_dev *dev = ctx->dev;
+	struct dma_buf_io_info info = {};
 	struct dma_buf_io_map *map;
 	struct sg_table *sgt;
 	long ret;
-
-	dma_resv_assert_held(resv);
-
-	if (rcu_access_pointer(ctx->map))
-		return 0;
-	/* killed by an invalidation that never came to this attachment */
-	if (WARN_ON_ONCE(ctx->dying))
-		return -EBUSY;
 
 	sgt = dma_buf_map_attachment(ctx->attach, DMA_BIDIRECTIONAL);
 	if (IS_ERR(sgt))
@@ -360,6 +466,14 @@ static int dma_buf_io_map(struct dma_buf_io_ctx *ctx)
 		goto err_unmap;
 	init_completion(&map->drained);
 	map->sgt = sgt;
+
+	dma_buf_io_describe(dev->dev, sgt, &info);
+	if (dev->ops->describe)
+		dev->ops->describe(map, ctx->dmabuf->size, &info);
+	mutex_lock(&dma_buf_io_lock);
+	ctx->info = info;
+	ctx->nr_maps++;
+	mutex_unlock(&dma_buf_io_lock);
 	rcu_assign_pointer(ctx->map, map);
 	return 0;
 
@@ -367,6 +481,25 @@ err_unmap:
 	dev->ops->unmap(dev, map);
 err_unmap_attachment:
 	dma_buf_unmap_attachment(ctx->attach, sgt, DMA_BIDIRECTIONAL);
+	return ret;
+}
+
+/* Make the map if there is none. */
+static int dma_buf_io_map(struct dma_buf_io_ctx *ctx)
+{
+	ktime_t start;
+	int ret;
+
+	dma_resv_assert_held(ctx->dmabuf->resv);
+
+	if (rcu_access_pointer(ctx->map))
+		return 0;
+	/* killed by an invalidation that never came to this attachment */
+	if (WARN_ON_ONCE(ctx->dying))
+		return -EBUSY;
+	start = ktime_get();
+	ret = dma_buf_io_make_map(ctx);
+	trace_dma_buf_io_map(ctx, ktime_sub(ktime_get(), start), ret);
 	return ret;
 }
 
@@ -836,8 +969,10 @@ void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner)
 {
 	struct dma_buf_io_ctx *ctx;
 
-	while ((ctx = dma_buf_io_take_any(dev, owner)))
+	while ((ctx = dma_buf_io_take_any(dev, owner))) {
+		trace_dma_buf_io_revoke(ctx);
 		dma_buf_io_put_ctx(ctx, true);
+	}
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke, "DMA_BUF");
 
@@ -909,6 +1044,7 @@ struct dma_buf_io *dma_buf_io_register(struct file *file,
 	ret = file->f_op->register_dmabuf(file, io);
 	if (!ret)
 		ret = dma_buf_io_make_maps(io);
+	trace_dma_buf_io_register(io, ret);
 	if (ret) {
 		dma_buf_io_unregister(io);
 		return ERR_PTR(ret);
@@ -931,6 +1067,7 @@ void dma_buf_io_unregister(struct dma_buf_io *io)
 	struct dma_buf_io_leg *leg, *next;
 	struct dma_buf_io_ctx *ctx;
 
+	trace_dma_buf_io_unregister(io, 0);
 	for (leg = &io->leg; leg; leg = next) {
 		mutex_lock(&dma_buf_io_lock);
 		ctx = dma_buf_io_take_off(leg);
@@ -1113,6 +1250,71 @@ void dma_buf_io_release_maps(struct dma_buf *dmabuf)
 {
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_put(dmabuf);
+}
+
+static void dma_buf_io_show_ctx(const struct dma_buf_io_ctx *ctx,
+				struct seq_file *m)
+{
+	static const char *const whose[] = {
+		[DMA_BUF_IO_SYSTEM] = "system", [DMA_BUF_IO_PEER] = "peer",
+		[DMA_BUF_IO_OTHER] = "other", [DMA_BUF_IO_MIXED] = "mixed",
+	};
+	static const char *const ways[] = {
+		[DMA_BUF_IO_PHYSICAL] = "physical", [DMA_BUF_IO_IOVA] = "iova",
+		[DMA_BUF_IO_BUS] = "bus", [DMA_BUF_IO_WAYS] = "mixed",
+	};
+	const struct dma_buf_io_info *info = &ctx->info;
+
+	seq_printf(m, " mapped=%d maps=%llu invalidations=%llu",
+		   !!rcu_access_pointer(ctx->map), ctx->nr_maps,
+		   READ_ONCE(ctx->nr_invalidations));
+	if (!ctx->nr_maps)
+		return;
+	seq_printf(m, " memory=%s addresses=%s", whose[info->memory],
+		   ways[info->way]);
+	if (info->peer[0])
+		seq_printf(m, " peer=%s", info->peer);
+	seq_printf(m, " segments=%u largest=%llu chunk=%llu lists=%d driver_bytes=%zu",
+		   info->nr_segments, info->largest, info->chunk, info->lists,
+		   info->driver_bytes);
+}
+
+/**
+ * dma_buf_io_show - tell users about a registration
+ * @io: the registration
+ * @m: gets a line about it, and one for each device
+ *
+ * What is said of a mapping is of the last one that was made. Nothing is waited
+ * for, not even the reservation lock, which an exporter may keep.
+ *
+ * Context: may sleep.
+ */
+void dma_buf_io_show(struct dma_buf_io *io, struct seq_file *m)
+{
+	const struct dma_buf_io_ctx *ctx;
+	struct dma_buf_io_leg *leg;
+
+	seq_printf(m, "dmabuf inode=%llu exporter=%s lost=%ld file=",
+		   file_inode(io->dmabuf->file)->i_ino, io->dmabuf->exp_name,
+		   atomic_long_read(&io->nr_lost));
+	seq_file_path(m, io->file, " \t\n\\");
+	seq_putc(m, '\n');
+
+	guard(mutex)(&dma_buf_io_lock);
+	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
+		ctx = rcu_dereference_protected(leg->ctx,
+						lockdep_is_held(&dma_buf_io_lock));
+		if (!ctx && !leg->refused)
+			continue;
+		seq_printf(m, "       device=%s", ctx ?
+			   dev_name(ctx->dev->dev) :
+			   dev_name(leg->refused->dev));
+		if (ctx)
+			dma_buf_io_show_ctx(ctx, m);
+		else
+			seq_puts(m, " refused");
+		seq_putc(m, '\n');
+	}
 }
 
 #ifdef CONFIG_LOCKDEP

@@ -7,6 +7,7 @@
 #ifndef _LINUX_DMA_BUF_IO_H
 #define _LINUX_DMA_BUF_IO_H
 
+#include <linux/atomic.h>
 #include <linux/bio.h>
 #include <linux/completion.h>
 #include <linux/list.h>
@@ -22,6 +23,7 @@ struct dma_buf;
 struct dma_buf_attachment;
 struct dma_buf_io_dev;
 struct file;
+struct seq_file;
 struct sg_table;
 
 /*
@@ -51,6 +53,57 @@ struct dma_buf_io_map {
 };
 
 /**
+ * enum dma_buf_io_memory - whose memory a mapping leads to
+ * @DMA_BUF_IO_SYSTEM: the machine's
+ * @DMA_BUF_IO_PEER: another PCI device's
+ * @DMA_BUF_IO_OTHER: neither, such as memory that firmware has set aside
+ * @DMA_BUF_IO_MIXED: of several kinds
+ */
+enum dma_buf_io_memory {
+	DMA_BUF_IO_SYSTEM,
+	DMA_BUF_IO_PEER,
+	DMA_BUF_IO_OTHER,
+	DMA_BUF_IO_MIXED,
+};
+
+/**
+ * enum dma_buf_io_way - what the addresses of a mapping are
+ * @DMA_BUF_IO_PHYSICAL: as the device's bridge to memory has them
+ * @DMA_BUF_IO_IOVA: translated by the device's IOMMU
+ * @DMA_BUF_IO_BUS: of PCI, and what they lead to answers without the host bridge
+ * @DMA_BUF_IO_WAYS: of several kinds
+ */
+enum dma_buf_io_way {
+	DMA_BUF_IO_PHYSICAL,
+	DMA_BUF_IO_IOVA,
+	DMA_BUF_IO_BUS,
+	DMA_BUF_IO_WAYS,
+};
+
+/**
+ * struct dma_buf_io_info - what there is to tell about a map
+ * @memory: whose memory it leads to
+ * @way: and how
+ * @peer: name of that PCI device, the first if there are several; or empty
+ * @nr_segments: DMA segments of the exporter's mapping
+ * @largest: bytes of the longest run of addresses without a gap
+ * @chunk: bytes; each piece of this size, counted from the start, is such a run.
+ *	The size of the dma-buf, if all of it is. The driver's, as what follows.
+ * @driver_bytes: memory of the driver's for the map
+ * @lists: the driver keeps lists of addresses for the device to read
+ */
+struct dma_buf_io_info {
+	enum dma_buf_io_memory	memory;
+	enum dma_buf_io_way	way;
+	char			peer[20];
+	unsigned int		nr_segments;
+	u64			largest;
+	u64			chunk;
+	size_t			driver_bytes;
+	bool			lists;
+};
+
+/**
  * struct dma_buf_io_dev_ops - what a driver does for a map
  * @map: build what commands need from @sgt, whose DMA segments are known to add
  *	up to @size bytes and to be translated for the device. Returns a map
@@ -63,12 +116,16 @@ struct dma_buf_io_map {
  * @poll: complete polled commands that the device is done with, whose submitter
  *	may never come to look. Optional.
  *	Called as @unmap is.
+ * @describe: enter what is the driver's to know about what @map made. Optional.
+ *	Called as @map is.
  */
 struct dma_buf_io_dev_ops {
 	struct dma_buf_io_map *(*map)(struct dma_buf_io_dev *dev,
 				      struct sg_table *sgt, size_t size);
 	void (*unmap)(struct dma_buf_io_dev *dev, struct dma_buf_io_map *map);
 	void (*poll)(struct dma_buf_io_dev *dev);
+	void (*describe)(const struct dma_buf_io_map *map, size_t size,
+			 struct dma_buf_io_info *info);
 };
 
 /**
@@ -104,6 +161,11 @@ struct dma_buf_io_dev {
  * @attach: of @dmabuf to @dev; NULL before it is made. Under the reservation
  *	lock.
  * @refs: one per leg, and others while they look
+ * @info: about the map, or the last there was. Written under the reservation lock
+ *	and dma_buf_io_lock, so either is enough to read it.
+ * @nr_maps: that were ever made; the number of the last one. As @info.
+ * @nr_invalidations: how often the exporter has taken the map away. Written under
+ *	the reservation lock.
  * @legs: registrations that use it, &dma_buf_io_leg.node
  * @node: in &dma_buf_io_dev.ctxs
  * @teardown: gives up a context without references
@@ -116,6 +178,9 @@ struct dma_buf_io_ctx {
 	struct dma_buf			*dmabuf;
 	struct dma_buf_attachment	*attach;
 	refcount_t			refs;
+	struct dma_buf_io_info		info;
+	u64				nr_maps;
+	u64				nr_invalidations;
 	struct list_head		legs;
 	struct list_head		node;
 	struct work_struct		teardown;
@@ -163,10 +228,12 @@ struct dma_buf_io_leg {
  *	before they use any. The file itself checks each request.
  * @offset_mask: the same of offsets into the dma-buf
  * @dmabuf: the buffer; holds a reference
+ * @nr_lost: how often a request was put aside for want of a map
  * @bvecs: page-less segments of %DMA_BUF_IO_BVEC_SHIFT size for bios; they never
  *	change
  *
- * Nothing of it changes while it lives, but that legs may come off, or on.
+ * Nothing of it changes while it lives, but that legs may come off, or on, and what
+ * is counted.
  */
 struct dma_buf_io {
 	struct dma_buf_io_leg		leg;
@@ -177,6 +244,7 @@ struct dma_buf_io {
 	unsigned int			len_mask;
 	unsigned int			offset_mask;
 	struct dma_buf			*dmabuf;
+	atomic_long_t			nr_lost;
 	struct bio_vec			bvecs[];
 };
 
@@ -187,6 +255,7 @@ void dma_buf_io_unregister(struct dma_buf_io *io);
 int dma_buf_io_make_maps(struct dma_buf_io *io);
 struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io);
 void dma_buf_io_release_maps(struct dma_buf *dmabuf);
+void dma_buf_io_show(struct dma_buf_io *io, struct seq_file *m);
 
 /* For errors that are to the point: the next moment it may be. Any context. */
 static inline bool dma_buf_io_is_gone(const struct dma_buf_io *io)

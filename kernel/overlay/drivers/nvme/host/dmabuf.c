@@ -235,6 +235,31 @@ void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base)
 	nvme_dmabuf_free(map);
 }
 
+/**
+ * nvme_dmabuf_describe - tell what a map is like
+ * @base: the map
+ * @size: of the dma-buf in bytes
+ * @info: gets it
+ */
+void nvme_dmabuf_describe(const struct dma_buf_io_map *base, size_t size,
+			  struct dma_buf_io_info *info)
+{
+	const struct nvme_dmabuf_map *map =
+		container_of_const(base, struct nvme_dmabuf_map, base);
+	size_t pages = map->pages.orig_nents;
+
+	info->chunk = map->chunk_shift == NVME_DMABUF_ONE_CHUNK ? size :
+		      1ULL << map->chunk_shift;
+	info->lists = map->prps;
+	info->driver_bytes = sizeof(*map) +
+		(((u64)size - 1) >> map->chunk_shift) * sizeof(*map->chunks) +
+		sizeof(*map->chunks);
+	if (map->prps)
+		info->driver_bytes += pages * (PAGE_SIZE +
+			sizeof(struct scatterlist) +
+			PAGE_SIZE / NVME_CTRL_PAGE_SIZE * sizeof(*map->list_dma));
+}
+
 /* Free @nr pages of a list, the first at @dma. */
 static void nvme_dmabuf_free_list(struct dma_pool *pool, void **descriptors,
 				  int nr, dma_addr_t dma)

@@ -56,6 +56,8 @@ struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
 					   struct sg_table *sgt, size_t size,
 					   bool sgl);
 void nvme_dmabuf_unmap(struct dma_buf_io_dev *dev, struct dma_buf_io_map *base);
+void nvme_dmabuf_describe(const struct dma_buf_io_map *base, size_t size,
+			  struct dma_buf_io_info *info);
 int nvme_dmabuf_build_list(const struct nvme_dmabuf_map *map, u64 offset,
 			   unsigned int len, struct dma_pool *pool,
 			   void **descriptors, struct nvme_common_command *cmd);

@@ -44,7 +44,10 @@ enum dma_buf_io_test_op {
 	DMA_BUF_IO_TEST_SLOW_MAP,
 	/* Mapping does not return until it is told so by another @arg than 1. */
 	DMA_BUF_IO_TEST_BLOCK_MAP,
-	/* 1: add a fence that mapping has to wait for; 0: signal it. */
+	/*
+	 * Add a fence, of the kernel (1), or of who writes (2), for which mapping
+	 * waits, or of who reads (3); 0: signal it.
+	 */
 	DMA_BUF_IO_TEST_FENCE,
 	/* Lock this dma-buf together with that of fd @arg, as GPUs do. */
 	DMA_BUF_IO_TEST_LOCK_PAIR,

@@ -36,4 +36,18 @@ struct io_uring_regbuf_desc {
 	__u64	__resv[6];
 };
 
+/* What IO_URING_QUERY_DMABUF answers; needs no ring. */
+struct io_uring_query_dmabuf {
+	/* bit n for type n of enum io_uring_regbuf_type */
+	__u64	buffer_types;
+	/* bit n for operation n, IORING_OP_*, on a slot with a dma-buf */
+	__u64	opcodes[2];
+	/* IORING_RSRC_UPDATE_* for IORING_REGISTER_BUFFERS_UPDATE */
+	__u32	update_flags;
+	/* for ->flags of struct io_uring_regbuf_desc, and its size */
+	__u32	desc_flags;
+	__u32	desc_size;
+	__u32	__resv;
+};
+
 #endif
