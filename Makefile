@@ -112,6 +112,9 @@ test-p2p: ## [5:00] by which way a disk gets at another device's memory: below a
 test-readme: ## [10:00] the commands of README.md and docs/hacking.md, in a fresh clone
 	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/readme_commands.py
 
+docs-check: ## [0:30] what documents name is there, and their figures are those of their records
+	@exec /usr/bin/python3 -m pytest -q -rs tests/harness/test_docs.py tests/harness/test_readme.py tests/harness/test_example.py
+
 test-ci: ## [43:00] the files of docs/ci step by step, in a root that debootstrap makes (as root)
 	@exec /usr/bin/python3 tests/harness/ci.py
 

@@ -67,15 +67,15 @@ def kernel_check_all(args: argparse.Namespace) -> int:
     """It builds in a worktree of the developer's, which it leaves alone."""
     deps.install(("python3-sphinx", *(deps.ARM64 if args.arch == "arm64" else ())))
     tree = str(BUILD / "linux")
-    if not Path(tree).exists() and (status := build.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", tree)):
+    if not Path(tree).exists() and (status := products.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", tree)):
         return status
-    return subprocess.run([sys.executable, str(build.SERIES.with_name("check.py")), "--tree", tree, "--out", str(BUILD / "check"),
+    return subprocess.run([sys.executable, str(products.SERIES.with_name("check.py")), "--tree", tree, "--out", str(BUILD / "check"),
                            "--arch", args.arch]).returncode
 
 
 def kernel_series(args: argparse.Namespace) -> int:
     deps.install()
-    return build.series("mails", "--base", str(sources.kernel(args.kernel_src).tree), "--out", str(BUILD / "series"))
+    return products.series("mails", "--base", str(sources.kernel(args.kernel_src).tree), "--out", str(BUILD / "series"))
 
 
 def harmless_run(args: argparse.Namespace) -> int:

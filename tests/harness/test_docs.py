@@ -11,11 +11,11 @@ import readme_commands
 from harness.paths import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-VERBS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.M)) | {"help"}
+VERBS = set(re.findall(r"^([a-z0-9-]+):.*##", MAKEFILE, re.M)) | {"help"}
 SOURCES = re.search(r"^SOURCES = (.*)$", MAKEFILE, re.M)[1].split()
 GUEST = re.search(r"^GUEST = (.*)$", MAKEFILE, re.M)[1].split()
 TAKES = {verb: set(names.replace("$(SOURCES)", " ".join(SOURCES)).replace("$(GUEST)", " ".join(GUEST)).split())
-         for verb, names in re.findall(r"^([a-z-]+)\.takes = (.*)$", MAKEFILE, re.M)}
+         for verb, names in re.findall(r"^([a-z0-9-]+)\.takes = (.*)$", MAKEFILE, re.M)}
 DOCUMENTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("**/*.md")
                    if path.relative_to(ROOT).parts[0] not in ("build", "results") or path.name == "README.md" and path.parent.name == "results")
 TOP = "engines kernel jobs harness results tests docs examples packaging .ci".split()

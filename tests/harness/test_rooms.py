@@ -2,9 +2,11 @@
 """The rooms of harness/ and the arrows between them: each uses what stands before it, and nothing goes round."""
 
 import ast
+import builtins
 import graphlib
 import shutil
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -87,3 +89,25 @@ def test_the_command_line_starts_where_nothing_is_installed():
     """numpy, scipy, matplotlib and jinja2 come with `make deps`: what imports them is imported after it."""
     code = "import sys; from harness import __main__; print(sorted({'numpy', 'scipy', 'matplotlib', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
+def undefined(text: str, name: str) -> set[str]:
+    """Names that functions of a module take for global, and that nothing in it makes."""
+    top = symtable.symtable(text, name, "exec")
+    made = {each.get_name() for each in top.get_symbols() if each.is_assigned() or each.is_imported() or each.is_namespace()}
+    used, tables = set(), [top]
+    while tables:
+        table = tables.pop()
+        used |= {each.get_name() for each in table.get_symbols() if each.is_referenced() and each.is_global()}
+        tables += table.get_children()
+    return used - made - set(dir(builtins)) - {"__file__", "__doc__", "__name__", "__package__"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_name_is_made_somewhere(path):
+    """What moves takes the uses of its name along: a verb that nobody runs would be the last to tell."""
+    assert undefined(path.read_text(), path.name) == set()
+
+
+def test_a_name_that_is_not_is_seen():
+    assert undefined("import a\ndef f(x):\n    y = a.b(x)\n    return [c for z in y if len(z)]\n", "x") == {"c"}
