@@ -104,8 +104,9 @@
 #include <trace/events/dma_buf_io.h>
 
 /*
- * Which contexts a device has, which legs a context, and that the device is not
- * gone. Nothing of an exporter is waited for under it.
+ * Which contexts a device has, which legs a context, and what there is to tell of
+ * its map; and that the device is not gone. Nothing of an exporter is waited for
+ * under it.
  */
 static DEFINE_MUTEX(dma_buf_io_lock);
 
