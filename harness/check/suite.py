@@ -187,13 +187,15 @@ ENGINE_BOOTS = (
 )
 # By which way a disk gets at the memory, as the kernel has to say; and whether QEMU carries the bytes. Without an IOMMU there
 # is no VFIO to export it.
+# In LAZY by PRPs alone, in PASSTHROUGH by SGLs wherever they can be.
+FORMS = {"strict": "", "lazy": "nvme.sgl_threshold=0", "passthrough": "nvme.sgl_threshold=1"}
 NEAR = "of() { grep -l ^$1 /sys/class/nvme/*/serial; }; disk() { path=$(dirname $(of $1)); echo /dev/${path##*/}n1; }; "
 P2P_BOOTS = tuple(
     Boot(f"p2p-{topology}-{mode}{'-untrusted' if untrusted else ''}", MODES[mode],
          command=f"{NEAR}near=$(disk near) giver=$(disk giver); export EXPECT={expect} DATA={'yes' if data else 'no'}; "
                  "MEMORY=ivshmem /tests/run.sh $near p2p; first=$?; DEV=$near sh /tests/reach.sh; engine=$?; "
                  "MEMORY=cmb /tests/run.sh $near $giver p2p; [ $? -le 1 ] && [ $first -le 1 ] && [ $engine -le 1 ]",
-         qemu_extra=f"{TOPOLOGIES[topology].args}{' -cpu max' if untrusted else ''}",
+         append=FORMS[mode], qemu_extra=f"{TOPOLOGIES[topology].args}{' -cpu max' if untrusted else ''}",
          files=lambda: {"/tests/reach.sh": ROOT / "tests/engine/reach.sh"})
     for topology, mode, untrusted, expect, data in (
         # QEMU sends what passes from port to port of a switch through its IOMMU, which knows no addresses of the bus.
