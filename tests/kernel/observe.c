@@ -405,6 +405,7 @@ static enum t_result queried(void)
 	T_IS(hdr.size, sizeof(q), "size");
 	T_IS(q.buffer_types, 1 << IO_REGBUF_TYPE_EMPTY | 1 << IO_REGBUF_TYPE_UADDR | 1 << IO_REGBUF_TYPE_DMABUF, "types");
 	T_CHECK(q.opcodes[0] & 1ull << IORING_OP_READ_FIXED && q.opcodes[0] & 1ull << IORING_OP_WRITE_FIXED &&
+		q.opcodes[0] & 1ull << T_OP_READV_FIXED && q.opcodes[0] & 1ull << T_OP_WRITEV_FIXED &&
 		q.opcodes[0] & 1ull << IORING_OP_URING_CMD, "opcodes 0x%llx", (unsigned long long)q.opcodes[0]);
 	T_CHECK(!(q.opcodes[0] & (1ull << IORING_OP_READ | 1ull << IORING_OP_WRITE | 1)) && !q.opcodes[1], "opcodes 0x%llx 0x%llx",
 		(unsigned long long)q.opcodes[0], (unsigned long long)q.opcodes[1]);
