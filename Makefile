@@ -9,7 +9,7 @@ bench.takes = BENCH JOBS REGISTRATIONS MODES COLUMNS BASE TARGET DEV DESTRUCTIVE
 cost.takes = MODES CASES BASE KERNEL $(SOURCES)
 regress.takes = BASE MODES KERNEL $(SOURCES)
 compare.takes = A B
-baseline.takes = KERNEL $(SOURCES)
+baseline.takes = REASON KERNEL $(SOURCES)
 test.takes = $(SOURCES)
 test-debug.takes = BOOTS $(SOURCES)
 test-engine.takes = $(SOURCES)
@@ -83,7 +83,7 @@ cost: ## [18:00] count the instructions of an I/O, by function
 regress: ## [2:00] fail if this build costs more than a recorded one
 	$(VERB)
 
-baseline: ## [2:00] record this commit in results/history, to be committed
+baseline: ## [2:00] record this commit in results/history, to be committed (REASON='why it costs that')
 	$(VERB)
 
 harmless: ## what it costs those who do not use it, against the unpatched base

@@ -17,6 +17,7 @@
 #include "buffer.h"
 #include "memory.h"
 
+#define TRIES		4	/* to get pages of which no two are neighbours */
 #define SIZE_LIMIT	"/sys/module/udmabuf/parameters/size_limit_mb"
 
 static size_t udmabuf_max_size(void)
@@ -112,8 +113,8 @@ static int get_pages(const struct buffer *b, size_t page, bool scattered, struct
 	return 0;
 }
 
-/* What was promised, where frame numbers can be seen: by root. */
-static int check_scattered(const struct buffer *b, struct error *e)
+/* Pages that lie beside the one before, where frame numbers can be seen: by root. */
+static size_t count_neighbours(const struct buffer *b)
 {
 	size_t pages = b->size / SMALL_PAGE, neighbours = 0, at = 0, i;
 	uint64_t entries[512], frame, last = 0;
@@ -133,13 +134,11 @@ static int check_scattered(const struct buffer *b, struct error *e)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (neighbours > pages / 100 + 1)
-		return error_set(e, ENOMEM, "%zu of %zu pages lie beside the one before, and pages=scattered promises that none do: try again, or use pages=4k",
-				 neighbours, pages);
-	return 0;
+	return neighbours;
 }
 
-static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struct error *e)
+/* A memfd with all its pages, mapped. */
+static int get_memory(struct buffer *b, const struct source_args *args, struct error *e)
 {
 	size_t page = args->page;
 	unsigned int huge = page == SMALL_PAGE || args->thp ? 0 :
@@ -162,9 +161,31 @@ static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struc
 		    MAP_SHARED | MAP_FIXED | (args->thp ? 0 : MAP_POPULATE), b->memory, 0);
 	if (addr == MAP_FAILED)
 		return no_memory(b, page, errno, e);
-	if (args->thp)
-		return join_pages(b, page, e);
-	return args->scattered ? check_scattered(b, e) : 0;
+	return args->thp ? join_pages(b, page, e) : 0;
+}
+
+/*
+ * Pages that were freed lately come again first, in an order of their own. What was
+ * tried in vain is held until the end, so that the next try gets others.
+ */
+static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struct error *e)
+{
+	size_t pages = b->size / SMALL_PAGE, neighbours;
+	int held[TRIES], tries = 0, ret;
+
+	ret = get_memory(b, args, e);
+	while (!ret && args->scattered && (neighbours = count_neighbours(b)) > pages / 100 + 1) {
+		if (tries == TRIES) {
+			ret = error_set(e, ENOMEM, "%zu of %zu pages lie beside the one before, and pages=scattered promises that none do: try again, or use pages=4k",
+					neighbours, pages);
+			break;
+		}
+		held[tries++] = b->memory;
+		ret = get_memory(b, args, e);
+	}
+	while (tries)
+		close(held[--tries]);
+	return ret;
 }
 
 static int udmabuf_export(struct buffer *b, struct error *e)

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import fault, typed
+from . import fault, progress, typed
 from .build import cache, deb, deps, products, sources
 from .check import abi, debian, doctor, suite
 from .judge import claims, regress
-from .machine import guest
+from .machine import guest, target
 from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
 from .machine.topologies import TOPOLOGIES
 from .measure import bench, columns, cost, gate, harmless, host
@@ -227,6 +227,7 @@ def bench_host(args: argparse.Namespace, plan: bench.Plan) -> int:
     """Installs and builds nothing; draws only if what that needs is there."""
     if args.columns or args.kernel or args.base or plan.jobs[0] in bench.SWEEPS:
         raise fault.Fault("TARGET=host measures the running kernel on this machine: leave out COLUMNS=, KERNEL=, BASE= and BENCH=sweep")
+    target.find(args.dev)  # before anything is said of its jobs
     if not args.jobs and args.bench != "short":
         plan = dataclasses.replace(plan, jobs=host.possible(bench.JOBS, args.destructive))
     elif not args.jobs:
@@ -356,16 +357,33 @@ def judged(args: argparse.Namespace) -> int:
     ready_to_record()
     made = (provenance.made_of_kernel(Path(args.kernel))["made_from"] if args.kernel else
             products.made_from(sources.kernel(args.kernel_src), "series"))
-    if why := regress.unlike(base, made):
+    why = regress.unlike(base, made)
+    if why and made and args.kernel:
+        raise fault.Fault(f"{why}; without KERNEL= that commit would be measured again")
+    if why and not made:
         raise fault.Fault(why)
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)
+    if why:
+        base = measured_again(base, why, made, args)
     from .show import directory
 
     with runs.alone("regress"):
         new, found = regress.against(base, args.modes or tuple(MODES), bzimage)
         print(f"\n{directory.of_gate(base, new, found)}report: {gate.PLACE.relative_to(ROOT)}")
     return 1 if found else 0
+
+
+def measured_again(base: dict[str, Any], why: str, made: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """The recorded commit, by the compiler and on the source of today."""
+    if not provenance.has_commit(base["commit"]):
+        raise fault.Fault(f"{why}; and that commit is not in this repository, to be measured again")
+    progress.say(f"regress: {why}: measuring that commit again")
+    with runs.alone("regress"):
+        again = gate.take(args.modes or tuple(MODES), products.kernel_of(base["commit"], args.kernel_src), base["commit"])
+    if still := regress.unlike(again, made):
+        raise fault.Fault(still)
+    return again
 
 
 def baseline(args: argparse.Namespace) -> int:
@@ -375,7 +393,7 @@ def baseline(args: argparse.Namespace) -> int:
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)
     with runs.alone("regress"):
-        new = gate.take(MODES, bzimage)
+        new = gate.take(MODES, bzimage) | {"reason": args.reason}
     HISTORY.mkdir(parents=True, exist_ok=True)
     path = HISTORY / f"{new['commit'][:12]}.json"
     store.write(path, new)
@@ -495,9 +513,10 @@ def parser() -> argparse.ArgumentParser:
                        help="an unpatched kernel to compare with (default: build/bzImage-base, if it is there)")
 
     gate = verb("regress", regress_run, (which, kernel_source, fio_source), help="compare this build with a recorded one")
-    gate.add_argument("--base", default="", metavar="COMMIT|RECORD", help="of results/history (default: its newest)")
+    gate.add_argument("--base", default="", metavar="COMMIT|RECORD", help="of results/history (default: that of the nearest ancestor)")
     gate.add_argument("--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
-    verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history")
+    verb("baseline", baseline, (which, kernel_source, fio_source), help="record this commit in results/history").add_argument(
+        "--reason", type=typed.sentence("reason"), required=True, metavar="'WORDS'", help="why an I/O may cost from now on what it costs now")
 
     pair = verb("compare", compare_records, help="two records, cell by cell; status 1 if instructions differ by more than 0.2 %%")
     for name in ("a", "b"):

@@ -61,6 +61,15 @@ def some_of(option: str, known: Iterable[str]) -> Callable[[str], tuple[str, ...
     return check
 
 
+def sentence(option: str) -> Callable[[str], str]:
+    """More than a word, on one line."""
+    def check(value: str) -> str:
+        if len(value.split()) < 2 or "\n" in value:
+            raise Fault(f"{said(option, value)} is no reason: say in some words, on one line, what has changed")
+        return value
+    return check
+
+
 def number(option: str, least: float, whole: bool = True) -> Callable[[str], float]:
     def check(value: str) -> float:
         try:

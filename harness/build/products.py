@@ -165,6 +165,21 @@ def kernel(named: str = "", variant: str = "series") -> Path:
     return link(chosen.image, image)
 
 
+def kernel_of(commit: str, named: str = "") -> Path:
+    """The series of another commit on the source that this one has, by the compiler of today: built by that commit's own harness."""
+    (CACHE / "scratch").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"commit-{commit[:12]}-", dir=CACHE / "scratch") as scratch:
+        place, log = Path(scratch) / "checkout", CACHE / "log/commit"
+        text("git", "-C", str(ROOT), "worktree", "add", "--detach", str(place), commit)
+        try:
+            shutil.copy(ROOT / "kernel/BASE", place / "kernel/BASE")
+            progress.run(f"the kernel of {commit[:12]}", [sys.executable, "-m", "harness", "kernel", *([f"--kernel-src={Path(named).resolve()}"] if named else [])],
+                         log, cwd=place)
+            return Path(log.read_text().splitlines()[-1])
+        finally:
+            text("git", "-C", str(ROOT), "worktree", "remove", "--force", str(place))
+
+
 def make_kernel(source: sources.Source, variant: str, made: dict[str, str | None], product: Path) -> None:
     tree = kernel_tree(source) if VARIANTS[variant].patched else source.tree
     objects = CACHE / "obj" / f"{variant}-{source.place}"

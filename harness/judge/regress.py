@@ -2,7 +2,7 @@
 """This build against a recorded one, by exact figures alone: what moved is real, and its function is named."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -69,10 +69,16 @@ def findings(base: Row, new: Row) -> list[Finding]:
             found.append(Finding(gate.name_of(after), "instructions", mean(before["rounds"]), mean(after["rounds"]),
                                  tuple(attribution.moved(before["functions"], after["functions"], gate.LEAST))))
         for name in mechanisms.OF_THE_IO:
-            was, now = before["mechanisms"].get(name), after["mechanisms"][name]
+            was, now = before["mechanisms"].get(name), after["mechanisms"].get(name)
             if was is not None and (now is None or now > was + GROWTH):
                 found.append(Finding(gate.name_of(after), name, was, now))
     return found
+
+
+def improvements(base: Row, new: Row) -> list[Finding]:
+    """What costs less, by the same measure: findings the other way round."""
+    return [replace(each, before=each.after, after=each.before, moved=tuple((name, -change) for name, change in each.moved))
+            for each in findings(new, base) if each.after is not None]
 
 
 def confirmed(first: list[Finding], base: Row, again: Row) -> list[Finding]:

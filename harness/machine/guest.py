@@ -13,7 +13,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -389,8 +389,8 @@ def unpack(archive: Path, target: Path) -> None:
         subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(target), "-f", str(archive)], check=True)
 
 
-def boot(spec: Spec, sink: Sink, keep: Path) -> Outcome:
-    """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`."""
+def boot(spec: Spec, sink: Sink, keep: Path, started: Callable[[int], None] = lambda pid: None) -> Outcome:
+    """Run the command in a guest; stream its output to `sink`, leave console and results in `keep`. `started` is told QEMU's process."""
     with tempfile.TemporaryDirectory(prefix="dmabuf-guest-") as directory:
         run = Path(directory)
         prepare(spec, run)
@@ -400,6 +400,7 @@ def boot(spec: Spec, sink: Sink, keep: Path) -> Outcome:
         try:
             with terminal() if spec.typing else nullcontext(), qemu(argv, run, out_fd, spec.typing) as process:
                 os.close(out_fd)
+                started(process.pid)
                 ended = pump(source, sink, time.monotonic() + spec.timeout)
                 returncode = process.wait() if ended else None
         finally:

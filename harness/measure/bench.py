@@ -17,7 +17,7 @@ from ..machine import guest
 from ..machine.modes import IOMMUS, MODES, Mode
 from ..record import provenance, runs, schema, store
 from ..record.schema import AGAIN, REGISTRATIONS
-from . import columns, fio
+from . import columns, disturbance, fio
 from .columns import DEFAULT, Column
 
 EVENTS = ("map", "unmap", "flush", "command")
@@ -201,8 +201,8 @@ def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     disks = ":".join(plan.disks("NULLDEV"))
     cells = plan.balanced(number)
     lines = verify(plan) if number == 0 else []
-    lines += [shell(job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, disks,
-                    job.environment)
+    lines += [disturbance.script(f"{job.name} {registration} {turn}", shell(
+                  job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, disks, job.environment))
               for job, registration, turn in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
                 8 + len(cells) * (plan.runtime_ms / 1000 + 0.5))
@@ -252,7 +252,8 @@ def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
     try:
         for number in range(CLOCK_TRIES):
             with (directory / "out.txt").open("wb") as out:
-                outcome = guest.boot(spec, out, directory)
+                watch = disturbance.Watch(out)
+                outcome = guest.boot(spec, watch, directory, watch.started)
             if outcome.status != BAD_CLOCK:
                 break
             progress.say(f"bench: {boot.name}: the host was busy and the guest's clock is wrong, booting again")
@@ -268,7 +269,7 @@ def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
         "name": boot.name, "mode": boot.mode.name, "expected": boot.mode.expect, "observed": outcome.observed,
         "accel": guest.accelerator(spec), "icount": boot.icount, "qemu_argv": outcome.argv,
         "verified": [line.split()[1] for line in said.splitlines() if line.startswith("verified ")],
-        "seconds": round(time.monotonic() - start, 1)})
+        "seconds": round(time.monotonic() - start, 1), "cells": watch.cells})
 
 
 def key(plan: Plan, made_of: dict[str, Any], measured_by: dict[str, Any]) -> str:
@@ -300,13 +301,14 @@ def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for mode in plan.modes:
         for number in range(plan.rounds):
+            seen = store.read(run / "boots" / f"speed-{mode}-{number + 1}" / "boot.json").get("cells", {})
             for order, (job, registration, turn) in enumerate(plan.balanced(number), 1):
                 path = run / "boots" / f"speed-{mode}-{number + 1}" / f"speed.{job.name}.{registration}.{turn}.json"
                 sample = fio.sample(fio.parse(path.read_text()))
                 if sample.runtime_ms < 0.8 * plan.runtime_ms:  # the last batch may end it early
                     raise Fault(f"{path} ran for {sample.runtime_ms} ms where {plan.runtime_ms} were asked for")
                 rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": number + 1, "pass": turn,
-                             "order": order, **dataclasses.asdict(sample)})
+                             "order": order, **dataclasses.asdict(sample), **seen.get(f"{job.name} {registration} {turn}", {})})
     return rows
 
 

@@ -58,9 +58,10 @@ def commit() -> str:
     return provenance.git("rev-parse", "HEAD")
 
 
-def take(modes: Iterable[str], kernel: Path) -> Row:
-    return {"schema": schema.OF_HISTORY.schema, "commit": commit(),
-            "commit_date": provenance.git("show", "-s", "--format=%cI", "HEAD"), "subject": provenance.git("show", "-s", "--format=%s", "HEAD"),
+def take(modes: Iterable[str], kernel: Path, of: str = "HEAD") -> Row:
+    """A record of a commit, whose kernel that is."""
+    return {"schema": schema.OF_HISTORY.schema, "commit": provenance.git("rev-parse", of),
+            "commit_date": provenance.git("show", "-s", "--format=%cI", of), "subject": provenance.git("show", "-s", "--format=%s", of),
             "made_of": {"kernel": provenance.made_of_kernel(kernel), "iocost_sha256": sources.sha256(BUILD / "iocost")},
             "circumstances": provenance.circumstances(), "cells": measure(modes, kernel)}
 

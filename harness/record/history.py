@@ -28,15 +28,22 @@ def shown() -> list[Row]:
     return in_order(store.others(HISTORY.glob("*.json"), schema.OF_HISTORY).values())
 
 
+def nearest(records: list[Row]) -> Row:
+    """Of the closest ancestor of this commit that has one; the newest, if git knows none of them (a shallow clone)."""
+    order = {commit: place for place, commit in enumerate(provenance.git("rev-list", "--topo-order", "HEAD").split())}
+    mine = [each for each in records if each["commit"] in order]
+    return min(mine, key=lambda each: order[each["commit"]]) if mine else records[-1]
+
+
 def find(base: str) -> Row:
-    """A record by path, by commit, or the newest there is."""
+    """A record by path, by commit, or of the nearest ancestor."""
     if base and Path(base).exists():
         return store.load(store.find(base, schema.OF_HISTORY), schema.OF_HISTORY)
     records = shown() if base else known()
     if not records:
         raise Fault("results/history is empty: `make baseline` makes a record of this commit")
     if not base:
-        return records[-1]
+        return nearest(records)
     commit = provenance.commit_of(base)
     for each in records:
         if each["commit"] == commit or (re.fullmatch("[0-9a-f]{7,}", base) and each["commit"].startswith(base)):

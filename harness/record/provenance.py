@@ -24,6 +24,11 @@ def git(*arguments: str, fails: int = 0) -> str:
     return done.stdout.strip()
 
 
+def has_commit(name: str) -> bool:
+    """In this repository, which may be a shallow clone."""
+    return subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{name}^{{commit}}"], capture_output=True).returncode == 0
+
+
 def commit_of(name: str) -> str:
     """The commit that a name stands for; the name itself if it is none."""
     return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", fails=1) or name

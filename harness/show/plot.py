@@ -11,10 +11,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 
-from ..judge import stats  # noqa: E402
+from ..judge import speed, stats  # noqa: E402
 from ..measure import attribution, cost  # noqa: E402
 from ..record.rows import select, titled  # noqa: E402
-from ..record.schema import AGAIN  # noqa: E402
 from . import hero as headline  # noqa: E402
 from . import published  # noqa: E402
 
@@ -187,9 +186,7 @@ def forest(record: Row, directory: Path) -> None:
     ratios: list[stats.Estimate] = []
     drawing, axes = plt.subplots(figsize=(7, 0.26 * len(keys) + 1.7))
     for y, (mode, job) in enumerate(keys):
-        values = {name: stats.rounds(select(record["speed"], mode=mode, job=job, registration=name), "iops")
-                  for name in ("dmabuf", "user", AGAIN)}
-        found = stats.verdict(values["dmabuf"], values["user"], values[AGAIN])
+        found = speed.verdict(record, job, mode, "dmabuf")
         axes.barh(y, found.band - 1 / found.band, 0.8, left=1 / found.band, color="#DDDDDD", label="A/A: user over user" if not y else None)
         axes.errorbar(found.ratio.value, y, xerr=[[max(found.ratio.value - found.ratio.low, 0)],
                                                   [max(found.ratio.high - found.ratio.value, 0)]],

@@ -4,7 +4,7 @@
 from statistics import mean
 from typing import Any
 
-from ..judge.regress import Finding, pairs
+from ..judge.regress import Finding, improvements, pairs
 from ..measure import gate
 
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ def text(base: Row, new: Row, found: list[Finding]) -> str:
     rows = lines(base, new)
     return "\n".join([f"Instructions per I/O, {heading(base, new)}",
                       *(f"  {cell:<30}{before:>11}{after:>11}{change:>9}" for cell, before, after, change in rows),
-                      *(f"REGRESSION: {finding}" for finding in found), verdict(found, len(rows))]) + "\n"
+                      *(f"REGRESSION: {finding}" for finding in found), *(f"less: {finding}" for finding in improvements(base, new)), verdict(found, len(rows))]) + "\n"
 
 
 def markdown(base: Row, new: Row, found: list[Finding]) -> str:
@@ -38,7 +38,8 @@ def markdown(base: Row, new: Row, found: list[Finding]) -> str:
     return "\n".join([f"### {verdict(found, len(rows))}", "", heading(base, new), "",
                       "| cell | before | after | change |", "|---|--:|--:|--:|",
                       *(f"| {' | '.join(row)} |" for row in rows), "",
-                      *(f"```\n{finding}\n```" for finding in found)]) + "\n"
+                      *(f"```\n{finding}\n```" for finding in found),
+                      *(f"```\nless: {finding}\n```" for finding in improvements(base, new))]) + "\n"
 
 
 def forget() -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ..judge.claims import claims
 from ..judge.goals import goals
-from ..judge.regress import Finding
+from ..judge.regress import Finding, improvements
 from ..paths import RESULTS
 from ..record import schema, store
 from . import published, table, tables
@@ -109,6 +109,8 @@ def claimed(results: dict[Path, Row], gate: tuple[Row, Row, list[Finding]] | Non
         base, new, found = gate
         for finding in found:
             yield Claim(str(finding).partition("\n")[0], "FAILS", "bad")
+        for finding in improvements(base, new):
+            yield Claim(f"less: {str(finding).partition(chr(10))[0]}", "less", "good")
         if not found:
             yield Claim(f"no cell costs more than at {base['commit'][:12]} ({base['subject']})", "holds", "good")
     for result in results.values():

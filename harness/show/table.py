@@ -4,13 +4,12 @@
 from statistics import median
 from typing import Any
 
-from ..judge import stats
+from ..judge import speed, stats
 from ..judge.claims import claims
 from ..machine.modes import IOMMUS
 from ..measure import columns
 from ..measure.columns import COLUMNS, DEFAULT
 from ..record.rows import select, titled
-from ..record.schema import AGAIN
 from . import hero
 
 WIDTH = 13
@@ -53,12 +52,9 @@ def verdicts(record: dict[str, Any]) -> list[str]:
     for job in record["plan"]["jobs"]:
         text.append(f" {titled(record, job)}")
         for mode in record["plan"]["modes"]:
-            def of(registration: str) -> list[float]:
-                return stats.rounds(select(record["speed"], job=job, mode=mode, registration=registration), "iops")
-
             for registration in record["plan"]["registrations"]:
-                if registration != "user" and of("user"):
-                    found = stats.verdict(of(registration), of("user"), of(AGAIN))
+                if registration != "user" and "user" in record["plan"]["registrations"]:
+                    found = speed.verdict(record, job, mode, registration)
                     text.append(line(mode, registration, f"{found.ratio.value:.3f}", span(found.ratio), f"x{found.band:.2f}") + f"  {found}")
     return text
 
@@ -97,6 +93,7 @@ def text(record: dict[str, Any]) -> str:
         "",
         "Is an IOPS ratio to `user` more than noise? Called is what lies beyond 5 % and beyond the A/A band",
         "(how far `user` measured twice differs) with all of its interval; of fewer than five pairs, nothing.",
+        "A boot is no pair if others had more than 10 % of the processor while one of its cells was measured.",
         *verdicts(record),
     ]
     if record["cost"]:

@@ -7,11 +7,11 @@ from statistics import mean, median
 from typing import Any
 
 from ..judge import regress, stats
+from ..judge import speed as judged
 from ..judge.goals import goals
 from ..measure import attribution, gate
 from ..record import mechanisms
 from ..record.rows import average, select, titled
-from ..record.schema import AGAIN
 
 Row = dict[str, Any]
 TOP = 20  # functions
@@ -70,7 +70,7 @@ def speed(record: Row) -> Table:
             return stats.rounds(select(record["speed"], job=job, mode=mode, registration=name), "iops")
 
         for name in record["plan"]["registrations"]:
-            found = stats.verdict(of(name), of("user"), of(AGAIN)) if name != "user" and of("user") else None
+            found = judged.verdict(record, job, mode, name) if name != "user" and of("user") else None
             rows.append((titled(record, job), mode, name, f"{stats.median(of(name)).value:,.0f}", *((f"{found.ratio.value:.3f}", span(found.ratio), f"x{found.band:.2f}", str(found))
                                                                                    if found else ("", "", "", ""))))
     return Table("IOPS of the emulated machine", ("job", "mode", "registration", "IOPS", "over user", "from, to", "A/A band", "more than noise?"), rows,

@@ -14,12 +14,11 @@ from statistics import mean, median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from harness.judge import stats  # noqa: E402
+from harness.judge import speed, stats  # noqa: E402
 from harness.machine.modes import MODES  # noqa: E402
 from harness.measure import bench  # noqa: E402
 from harness.record import schema, store  # noqa: E402
 from harness.record.rows import select  # noqa: E402
-from harness.record.schema import AGAIN  # noqa: E402
 from harness.show import published  # noqa: E402
 
 README, IGNORE = ROOT / "README.md", ROOT / ".gitignore"
@@ -102,9 +101,7 @@ def called(result):
     loud, alike, none = [], [], []
     for job, title in shown(result):
         for mode in result["plan"]["modes"]:
-            dmabuf, user, again = (stats.rounds(select(result["speed"], job=job, mode=mode, registration=name), "iops")
-                                   for name in ("dmabuf", "user", AGAIN))
-            found = stats.verdict(dmabuf, user, again)
+            found = speed.verdict(result, job, mode, "dmabuf")
             said = f"{title} in {mode.upper()} ({found.ratio.value:.2f}"
             if found.called:
                 (alike if found.called == "alike" else loud).append(f"{said})")

@@ -135,7 +135,9 @@ def harness(*words, **environment):
     ("compare", "Makefile", "results"),
     ("plot", "README.md"),
     ("project", "/etc"),
-    ("baseline", "--kernel=/etc/hostname"),
+    ("baseline", "--reason=it is new", "--kernel=/etc/hostname"),
+    ("baseline",),
+    ("baseline", "--reason=because"),
     ("fuzz", "--kernel=/nonexistent"),
     ("fuzz", "--seed=odd"),
     ("kernel", "--variant=fast"),
@@ -191,7 +193,7 @@ def test_a_program_that_is_missing_is_one_sentence(tmp_path):
     assert done.returncode == 240 and done.stderr == "harness: there is no git here: `make doctor` says what this machine lacks\n"
 
 
-@pytest.mark.parametrize("words", (("regress",), ("regress", f"--base={'a' * 12}"), ("baseline",)))
+@pytest.mark.parametrize("words", (("regress",), ("regress", f"--base={'a' * 12}"), ("baseline", "--reason=it is new")))
 def test_a_tree_without_commits_is_told_before_anything_is_built(tmp_path, words):
     """As from an archive; bench and cost go on, and name no commit."""
     for name in ("harness", "kernel", "results/history"):

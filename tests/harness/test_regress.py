@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A recorded boot of one build (data/record.json.gz), faults planted in copies of it: which are called, and by what name."""
 
+import argparse
 import copy
 import gzip
 import json
@@ -10,6 +11,8 @@ import sys
 
 import pytest
 
+from harness import __main__ as main
+from harness.build import products
 from harness.check import suite
 from harness.fault import Fault
 from harness.judge import regress
@@ -177,6 +180,50 @@ def test_data_that_does_not_verify_fails_the_gate(base, judged, monkeypatch):
     judged(base)
     monkeypatch.setattr(gate, "take", boot)
     assert suite.cost_gate(ROOT, directory.of_gate) == suite.Tally(failed=1)
+
+
+def test_what_costs_less_is_said_too(base):
+    less = copy.deepcopy(base)
+    cell = cell_of(less, "lazy read-4k dmabuf")
+    cell["rounds"] = [value * 0.97 for value in cell["rounds"]]
+    cell["functions"]["io_read"] -= 70
+    cell_of(less, "strict read-4k user")["mechanisms"]["flush"] -= 0.5
+    assert regress.findings(base, less) == []
+    first, second = regress.improvements(base, less)
+    assert {first.what, second.what} == {"instructions", "flush"} and all(each.after < each.before for each in (first, second))
+    moved = next(each for each in (first, second) if each.what == "instructions").moved
+    assert moved[0][0] == "io_read" and moved[0][1] == pytest.approx(-70)
+    text = show_regress.text(base, less, [])
+    assert "less: lazy read-4k dmabuf: " in text and text.endswith("no regression in 12 cells\n") and "less: lazy" in show_regress.markdown(base, less, [])
+
+
+def test_the_base_is_the_nearest_ancestor(base, monkeypatch):
+    known = [base | {"commit": name * 40, "commit_date": f"2026-01-0{day}"} for day, name in enumerate("abcd", 1)]
+    monkeypatch.setattr(provenance, "git", lambda *words: "\n".join(name * 40 for name in order))
+    for order, nearest in (("eba", "b"), ("ac", "a"), ("xyz", "d"), ("dcba", "d")):
+        assert history.nearest(known)["commit"] == nearest * 40
+
+
+def arguments(**given):
+    return argparse.Namespace(**({"modes": ("strict",), "kernel_src": "", "kernel": "", "fio_src": "", "base": ""} | given))
+
+
+def test_a_record_of_another_compiler_is_measured_again(base, monkeypatch, tmp_path):
+    made = base["made_of"]["kernel"]["made_from"] | {"compiler": "gcc 99"}
+    again = copy.deepcopy(base)
+    again["made_of"]["kernel"]["made_from"]["compiler"] = "gcc 99"
+    asked = []
+    monkeypatch.setattr(main.runs, "BUILD", tmp_path)
+    monkeypatch.setattr(products, "kernel_of", lambda commit, named: asked.append(commit) or tmp_path)
+    monkeypatch.setattr(gate, "take", lambda modes, kernel, of: asked.append((kernel, of)) or again)
+    monkeypatch.setattr(provenance, "has_commit", lambda name: True)
+    assert main.measured_again(base, "why", made, arguments()) is again
+    assert asked == [base["commit"], (tmp_path, base["commit"])]
+    with pytest.raises(Fault, match="cannot be compared"):
+        main.measured_again(base, "why", made | {"base": "another"}, arguments())
+    monkeypatch.setattr(provenance, "has_commit", lambda name: False)
+    with pytest.raises(Fault, match="why; and that commit is not in this repository"):
+        main.measured_again(base, "why", made, arguments())
 
 
 def test_what_people_and_ci_read(base):

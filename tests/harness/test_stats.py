@@ -5,7 +5,7 @@ import numpy
 import pytest
 from scipy.stats import wilcoxon
 
-from harness.judge import stats
+from harness.judge import speed, stats
 from harness.measure import bench
 
 RUNS = 2000
@@ -182,3 +182,31 @@ def test_the_band_is_narrow_once_paired():
     found = stats.ratio(again, user)
     assert (round(found.low, 2), round(found.high, 2), found.named) == (0.99, 1.06, "93.8% of 5")
     assert max(user) / min(user) > 2  # which is what the order of a boot did, and what a pair does not show
+
+
+def cell(registration, values, others):
+    return [{"job": "j", "mode": "lazy", "registration": registration, "round": number, "iops": value, "others": share}
+            for number, (value, share) in enumerate(zip(values, others), 1)]
+
+
+def record(others, *, rounds=6):
+    return {"speed": [row for name, values in (("user", [100.0] * rounds), ("user-again", [100.0 + n % 3 for n in range(rounds)]), ("dmabuf", [150.0] * (rounds - 1) + [300.0]))
+                      for row in cell(name, values, others)]}
+
+
+def test_a_boot_in_which_others_had_the_processor_is_no_pair():
+    quiet = speed.verdict(record([0.0] * 6), "j", "lazy", "dmabuf")
+    assert quiet.called == "more" and quiet.ratio.n == 6 and quiet.ratio.high == pytest.approx(3)
+    one = speed.verdict(record([0.0] * 5 + [0.4]), "j", "lazy", "dmabuf")
+    assert one.called == "more" and (one.ratio.n, one.ratio.high) == (5, pytest.approx(1.5))
+    assert str(one) == "more (1 of 6 pairs disturbed, others had up to 40% of the processor)"
+    two = speed.verdict(record([0.0] * 4 + [0.2, 0.4]), "j", "lazy", "dmabuf")
+    assert str(two) == "no verdict: 2 of 6 pairs disturbed, others had up to 40% of the processor" and two.ratio.n == 6
+
+
+def test_what_was_not_watched_is_not_called_disturbed():
+    """Records of before, and of a machine's own disk."""
+    plain = record([0.0] * 6)
+    for row in plain["speed"]:
+        del row["others"]
+    assert speed.verdict(plain, "j", "lazy", "dmabuf") == speed.verdict(record([0.0] * 6), "j", "lazy", "dmabuf")

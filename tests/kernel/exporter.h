@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "helpers.h"
+#include "sys.h"
 
 static int exporter = -1;
 
@@ -56,7 +57,7 @@ static inline enum t_result await_live(const struct t_buf *buf, unsigned int cou
 {
 	int ms;
 
-	for (ms = 0; ms < 10000 && ask(buf, DMA_BUF_IO_TEST_LIVE) != count; ms += 10)
+	for (ms = 0; ms < bound(10) * 1000 && ask(buf, DMA_BUF_IO_TEST_LIVE) != count; ms += 10)
 		usleep(10000);
 	T_IS(ask(buf, DMA_BUF_IO_TEST_LIVE), count, "mappings");
 	return T_PASS;

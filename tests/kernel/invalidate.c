@@ -225,7 +225,7 @@ static void __attribute__((noreturn)) second(struct t_buf *buf)
 	t_ring_init(&ring, T_PLAIN, DEPTH, SLOTS);
 	if (t_register(&ring, 0, buf->fd, fd, 0) != 1)
 		t_die("no second registration");
-	_exit(some_traffic(&ring, buf, DEPTH / 2, DEPTH, 8 * DEPTH * scale));
+	_exit(some_traffic(&ring, buf, DEPTH / 2, DEPTH, (getenv("PATIENCE") ? 1 : 8) * DEPTH * scale));
 }
 
 /* One invalidation takes both mappings. */
@@ -389,7 +389,7 @@ static enum t_result repeated(void)
 {
 	struct t_buf buf;
 	struct storm storm = { .buf = &buf, .op = DMA_BUF_IO_TEST_INVALIDATE, .pause_us = pause_us, .wanted = 1 };
-	const unsigned int rounds = 20 * scale, requests = 8 * rounds;
+	const unsigned int rounds = (getenv("PATIENCE") ? 4 : 20) * scale, requests = 8 * rounds;
 	long quiet, stormy;
 	struct t_ring ring;
 
