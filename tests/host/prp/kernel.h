@@ -21,6 +21,7 @@
 
 #define unlikely(x)		(x)
 #define container_of(p, t, m)	((t *)((char *)(p) - offsetof(t, m)))
+#define container_of_const(p, t, m)	container_of(p, t, m)
 #define cpu_to_le64(x)		(x)
 #define le64_to_cpu(x)		(x)
 #define cpu_to_le32(x)		(x)
@@ -52,6 +53,7 @@ struct device { bool coherent; };
 struct scatterlist { dma_addr_t addr; unsigned int len; struct page *page; };
 struct sg_table { struct scatterlist *sgl; unsigned int nents, orig_nents; };
 struct dma_buf_io_map { struct sg_table *sgt; };
+struct dma_buf_io_info { u64 chunk, driver_bytes; bool lists; };
 struct dma_buf_io_dev { struct device *dev; };
 struct nvme_sgl_desc { __le64 addr; __le32 length; u8 rsvd[3], type; };
 union nvme_data_ptr { struct { __le64 prp1, prp2; }; struct nvme_sgl_desc sgl; };
