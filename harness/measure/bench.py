@@ -200,12 +200,12 @@ def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     limit = f"{plan.column.options} --time_based=1 --runtime={plan.runtime_ms}ms"
     disks = ":".join(plan.disks("NULLDEV"))
     cells = plan.balanced(number)
-    lines = verify(plan) if number == 0 else []
-    lines += [disturbance.script(f"{job.name} {registration} {turn}", shell(
+    verified = verify(plan) if number == 0 else []
+    lines = [disturbance.script(f"{job.name} {registration} {turn}", shell(
                   job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, disks, job.environment))
               for job, registration, turn in cells]
-    return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join(lines),
-                8 + len(cells) * (plan.runtime_ms / 1000 + 0.5))
+    return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join([*verified, *lines]),
+                8 + 2 * len(verified) + len(cells) * (plan.runtime_ms / 1000 + 0.5))
 
 
 def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios: int) -> str:
