@@ -54,8 +54,8 @@ JOBS = {job.name: job for job in (
     Job("randread-4k-huge", 4 << 10, 15000, 20000, file="randread-4k", memory="2m"),
     Job("seqread-128k-huge", 128 << 10, 2500, 12000, file="seqread-128k", memory="2m"),
     Job("seqwrite-128k-huge", 128 << 10, 2500, 12000, file="seqwrite-128k", memory="2m"),
-    Job("seqread-1m-huge", 1 << 20, 2500, 8000, file="seqread-1m", memory="2m"),
-    Job("seqwrite-1m-huge", 1 << 20, 2500, 8000, file="seqwrite-1m", memory="2m"),
+    Job("seqread-1m-huge", 1 << 20, 800, 8000, file="seqread-1m", memory="2m"),
+    Job("seqwrite-1m-huge", 1 << 20, 800, 8000, file="seqwrite-1m", memory="2m"),
 )}
 # Both kinds of memory where it matters: a 4 KiB I/O has one page of either.
 USUAL = ("randread-4k", "randwrite-4k", "randrw-4k", "seqread-128k", "seqread-128k-huge", "seqread-1m", "seqread-1m-huge", "seqwrite-1m")
