@@ -30,10 +30,10 @@ from harness.show import plot, projection, published, report, table
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run of every kind: bench, and cost beside it."""
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A run of every kind, bench and cost beside it, drawn once."""
+    tmp_path = tmp_path_factory.mktemp("drawn")
     bench, costs = test_bench.record(), test_cost.result()
     for name, result, file in (("bench", bench, "run.json"), ("cost", costs, "cost.json")):
         result["made_of"]["kernel"]["bzimage_sha256"] = "same"
@@ -44,7 +44,14 @@ def run(tmp_path, monkeypatch):
     plot.draw(bench, tmp_path / "bench")
     plot.subsystems(costs, tmp_path / "cost")
     plot.curves(costs, tmp_path / "cost")
-    return tmp_path / "bench"
+    return tmp_path
+
+
+@pytest.fixture
+def run(drawn, tmp_path, monkeypatch):
+    shutil.copytree(drawn, tmp_path / "runs")
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "runs")
+    return tmp_path / "runs/bench"
 
 
 def test_it_needs_nothing_beside_it(run):
