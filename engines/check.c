@@ -368,12 +368,15 @@ static void check_mapping(struct report *r, struct ring *ring)
 }
 
 /* The one certain answer: register a dma-buf with the file. */
-static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic)
+static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic, bool regular)
 {
 	const char *next = "use a PCI NVMe namespace, or a linear or striped volume or RAID 0 over some";
+	const char *what = regular ? "the file" : "the device";
 	int ret;
 
-	if (head)
+	if (regular)
+		next = "boot a kernel with the series of this project, and use a file of XFS or ext4 on a PCI NVMe namespace";
+	else if (head)
 		next = "boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI";
 	else if (generic)
 		next = "boot a kernel with the series of this project, and use a PCI NVMe namespace";
@@ -386,11 +389,11 @@ static void check_registration(struct report *r, struct ring *ring, int dmabuf, 
 	if (!ret)
 		ret = ring_register_dmabuf(ring, 0, dmabuf, file);
 	if (!ret) {
-		found(r, "registration", GOOD, NULL, generic ? "the device takes a dma-buf for its commands" : "the device takes a dma-buf");
+		found(r, "registration", GOOD, NULL, "%s takes a dma-buf%s", what, generic ? " for its commands" : "");
 		check_mapping(r, ring);
 	} else {
 		found(r, "registration", MISSING, ret == -EOPNOTSUPP ? next : "read the kernel's log",
-		      "the device refuses a dma-buf: %s", strerror(-ret));
+		      "%s refuses a dma-buf: %s", what, strerror(-ret));
 	}
 }
 
@@ -432,23 +435,35 @@ static bool check_stack(struct report *r, const char *name, const char *sys)
 	return list[0];
 }
 
+/* A file of its own in a directory, for as long as it is open; else what is there. */
+static int open_target(const char *name, const struct stat *st, bool generic)
+{
+	if (S_ISDIR(st->st_mode))
+		return open(name, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+	return open(name, O_RDONLY | (generic ? 0 : O_DIRECT) | O_CLOEXEC);
+}
+
 static void check_device(struct report *r, const char *name, const char *exporter,
 			 struct ring *ring, bool kernel, int dmabuf)
 {
 	char link[64], sys[PATH_MAX], pci[PATH_MAX], driver[64];
-	struct stat st;
+	struct stat st = { 0 };
 	bool head, generic = !stat(name, &st) && S_ISCHR(st.st_mode) && nvme_is_generic(st.st_rdev);
-	int file = open(name, O_RDONLY | (generic ? 0 : O_DIRECT) | O_CLOEXEC);
+	bool regular = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+	int file = open_target(name, &st, generic);
 
 	if (file < 0) {
-		found(r, "device", MISSING, errno == EACCES || errno == EPERM ? "run as root, and in a container that may open it" : "name a block device that is there, or /dev/ngXnY",
+		found(r, "device", MISSING, errno == EACCES || errno == EPERM ? "run as root, and in a container that may open it" : "name a block device that is there, /dev/ngXnY, or a file or directory whose file system has O_DIRECT",
 		      "cannot open %s: %s", name, strerror(errno));
 		return;
 	}
-	if (!generic && (fstat(file, &st) || !S_ISBLK(st.st_mode))) {
-		found(r, "device", MISSING, "name a block device, such as /dev/nvme0n1, or /dev/ng0n1", "%s is not a block device and takes no NVMe commands", name);
+	if (!generic && (fstat(file, &st) || !(S_ISBLK(st.st_mode) || regular))) {
+		found(r, "device", MISSING, "name a block device, such as /dev/nvme0n1, /dev/ng0n1, or a file", "%s is neither a block device nor a file and takes no NVMe commands", name);
 		goto out;
 	}
+	/* of a file, the disk that its file system is on */
+	if (regular)
+		st.st_rdev = st.st_dev;
 	snprintf(link, sizeof(link), "/sys/dev/%s/%u:%u", generic ? "char" : "block", major(st.st_rdev), minor(st.st_rdev));
 	if (!realpath(link, sys)) {
 		found(r, "device", MISSING, "mount sysfs on /sys", "cannot find %s in sysfs", name);
@@ -476,7 +491,7 @@ static void check_device(struct report *r, const char *name, const char *exporte
 	if (!generic || check_commands(r, name, sys, sizeof(sys)))
 		check_queue(r, sys);
 	if (kernel)
-		check_registration(r, ring, dmabuf, file, head, generic);
+		check_registration(r, ring, dmabuf, file, head, generic, regular);
 out:
 	close(file);
 }
@@ -555,7 +570,8 @@ static void print_text(const struct report *r, bool ready)
 static int usage(FILE *out, int status)
 {
 	fputs("usage: dmabuf-check [--json] [--exporter=PCI-ADDRESS] [DEVICE]\n"
-	      "Tell what this machine can do with registered dma-bufs, and with DEVICE, a block device or /dev/ngXnY.\n"
+	      "Tell what this machine can do with registered dma-bufs, and with DEVICE: a block device, /dev/ngXnY, a file, or\n"
+	      "a directory, for files in it.\n"
 	      "  --json                  for programs\n"
 	      "  --exporter=PCI-ADDRESS  the device whose memory it is to be: how far is it from DEVICE?\n"
 	      "Status: 0 ready, 1 something is missing, 2 wrong usage.\n", out);

@@ -450,6 +450,7 @@ static const char *hint(const struct options *o, bool commands, int err)
 			"the dma-buf's mapping was taken away and did not come back in time";
 	case EOPNOTSUPP:
 		return o->hipri ? "this kernel, device or registration cannot complete by polling: leave out hipri, or load nvme with poll_queues=N" :
+			dmabuf ? "the kernel cannot do this operation on this file: holes of files are read into memory that the CPU can map, and no others" :
 			"the kernel cannot do this operation on this file";
 	case EBADF:
 		return dmabuf ? "the I/O went to another struct file than the one registered with its dma-buf" : NULL;
@@ -823,8 +824,8 @@ static int set_up(struct thread_data *td)
 		if (!td->o.odirect)
 			return refuse(td, EINVAL, "registration=dmabuf needs direct=1: no CPU copies the data");
 		for_each_file(td, f, i)
-			if (f->filetype != FIO_TYPE_BLOCK)
-				return refuse(td, EINVAL, "%s is not a block device: registration=dmabuf needs one, or /dev/ngXnY, registration=user does not",
+			if (f->filetype != FIO_TYPE_BLOCK && f->filetype != FIO_TYPE_FILE)
+				return refuse(td, EINVAL, "%s is neither a block device nor a regular file: registration=dmabuf needs one, or /dev/ngXnY, registration=user does not",
 					      f->file_name);
 	}
 	choose_opcodes(o, job);
@@ -1068,6 +1069,8 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 			return refuse_commands_of(td, name, &job->namespaces[file]);
 		if (is_multipath_head(job->fds[file]))
 			return refuse(td, err, "%s is an NVMe multipath head, and not one of its paths takes dma-bufs for it: boot a kernel with the series of this project, or with nvme_core.multipath=N, and use paths on PCI", name);
+		if (td->files[file]->filetype == FIO_TYPE_FILE)
+			return refuse(td, err, "the file system of %s cannot take dma-bufs, not for such a file, or not on this disk: use XFS or ext4 on a PCI NVMe device and a kernel with the series of this project, or registration=user", name);
 		return refuse(td, err, "%s cannot take dma-bufs: use a PCI NVMe device, or a linear or striped volume or RAID 0 over some, or registration=user", name);
 	case EINVAL:
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB%s", name, strerror(err),

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..fault import Fault
 
 PACKAGES = (
-    "bc", "bison", "btrfs-progs", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dmsetup", "dpkg-dev", "flex", "g++", "gcc", "git", "groff-base",
+    "bc", "bison", "btrfs-progs", "busybox-static", "ccache", "curl", "debian-archive-keyring", "dmsetup", "dpkg-dev", "e2fsprogs", "flex", "g++", "gcc", "git", "groff-base",
     "libaio-dev", "libc6-dev", "libdrm-dev", "libelf-dev", "liburing-dev", "lvm2", "make", "mdadm", "perl", "python3-jinja2", "python3-matplotlib", "python3-numpy",
     "python3-pytest", "python3-scipy", "python3-yaml", "qemu-system-x86", "sparse", "strace", "valgrind", "xfsprogs", "xz-utils", "zlib1g-dev",
 )

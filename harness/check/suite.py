@@ -104,8 +104,8 @@ ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-
 
 
 def makers() -> dict[str, Path | bytes]:
-    """What makes the file systems that only these kernels have."""
-    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.xfs")}
+    """What makes file systems."""
+    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.ext4", "mkfs.xfs")}
 
 
 def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = f"{ZONED} {SLOW}",
@@ -135,6 +135,7 @@ BOOTS = (Boot("strict", MODES["strict"]),
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
+         Boot("files", MODES["lazy"], command=f"TESTS='files fsx'; {KERNEL_TESTS}", files=makers),
          Boot("reboot", MODES["strict"], command="/tests/shutdown $DEV", down=60, timeout=300),
          Boot("example", MODES["strict"], command="sh /tests/example.sh registered; [ $? -le 1 ]"),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
@@ -215,6 +216,7 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     # Two boots, so that two processors share what takes longest.
     slow("debug-strict", MODES["strict"], "debug", without="data queues"),
     slow("debug-data", MODES["strict"], "debug", "data queues"),
+    slow("debug-files", MODES["strict"], "debug", "files fsx", before="export OPS=3000; "),
     slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
     *(Boot(f"{mode.name}-rest", mode, command=f"TESTS='{ANY_MODE}'; {KERNEL_TESTS}") for mode in MODES.values() if mode.name != "strict"),
     slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),

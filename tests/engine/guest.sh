@@ -122,7 +122,7 @@ works "one hundred jobs, one after the other" "" --rw=read --size=64k --loops=10
 
 # refusals
 refused "buffered I/O" "needs direct=1" --direct=0 --rw=read
-refused "a file" "is not a block device" --filename=file --rw=read
+refused "a character device" "is neither a block device nor a regular file" --filename=/dev/zero --rw=read
 refused "more huge pages than there are" "raise /proc/sys/vm/nr_hugepages" --pages=2m --bs=4m --iodepth=4096 --rw=read
 if truncate -s 8M image && loop=$(losetup -f 2>log) && losetup "$loop" image 2>log; then
 	refused "a driver without the feature" "$loop cannot take dma-bufs" --filename="$loop" --rw=read

@@ -102,8 +102,8 @@ def test_text_says_the_same(check):
 
 
 @pytest.mark.parametrize("device, says", [
-    ("/dev/nowhere", "cannot open /dev/nowhere: No such file"), ("/dev/null", "cannot open|not a block device and takes no NVMe commands"),
-    ("/", "cannot open /:|not a block device"),
+    ("/dev/nowhere", "cannot open /dev/nowhere: No such file"), ("/dev/null", "cannot open|neither a block device nor a file and takes no NVMe commands"),
+    ("/proc", "cannot open /proc:"),
 ])
 def test_no_device(check, device, says):
     device = findings(check("--json", device))["device"]

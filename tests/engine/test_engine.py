@@ -473,7 +473,6 @@ def test_job_file(fio, engine, tmp_path, job):
 # --- refusals ---
 
 @pytest.mark.parametrize("args, sentence", [
-    (("--registration=dmabuf",), r"job: .*f is not a block device: registration=dmabuf needs one"),
     (("--registration=dmabuf", "--direct=0"), r"job: registration=dmabuf needs direct=1"),
     (("--pages=2m", "--registration=user", "--iodepth=100000", "--bs=1m"), r"at most 32768 entries"),
     (("--pages=2m", "--registration=user", "--iodepth=10000", "--bs=1m"), r"huge pages"),
@@ -506,7 +505,7 @@ def test_refusal(fio, args, sentence):
 
 @pytest.mark.parametrize("args, sentence", [
     (("--registration=none", "--cmd_type=nvme"), r"cmd_type=nvme is for NVMe generic character devices, /dev/ngXnY, and /dev/zero is none"),
-    (("--registration=dmabuf",), "/dev/zero is not a block device: registration=dmabuf needs one, or /dev/ngXnY"),
+    (("--registration=dmabuf",), "/dev/zero is neither a block device nor a regular file: registration=dmabuf needs one, or /dev/ngXnY"),
     (("--registration=user", "--readfua=1"), "readfua=1 is a bit of NVMe commands"),
 ], ids=lambda value: value if isinstance(value, str) else "".join(value))
 def test_a_character_device_that_takes_no_commands(fio, args, sentence):

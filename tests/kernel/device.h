@@ -242,6 +242,7 @@ static inline enum t_result watched_exit(struct t_buf *buf)
 /* Invalidates until told to stop; the longest that the exporter waited. */
 struct storm {
 	struct t_buf *buf;
+	unsigned int pause;	/* in microseconds; so many after each */
 	atomic_bool stop;
 	atomic_uint count;
 	int error;
@@ -260,7 +261,8 @@ static inline void *blow(void *arg)
 		if (now() - before > storm->worst)
 			storm->worst = now() - before;
 		storm->count++;
-		usleep(2000);
+		if (storm->pause)
+			usleep(storm->pause);
 	}
 	return NULL;
 }
@@ -271,7 +273,7 @@ static inline enum t_result stormy_for(struct t_disk *disk, int fd, int (*happen
 {
 	struct load load = { .disk = disk, .fd = fd, .mode = mode };
 	struct event event = { .happen = happen, .rounds = rounds };
-	struct storm storm = { .buf = NULL };
+	struct storm storm = { .pause = 2000 };
 	struct t_buf buf;
 
 	T_TRY(t_need(mode));
