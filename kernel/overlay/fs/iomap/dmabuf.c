@@ -36,7 +36,7 @@
  * bdev_register_dmabuf().
  */
 int iomap_register_dmabuf(struct file *file, struct dma_buf_io *io,
-		struct block_device *bdev)
+			  struct block_device *bdev)
 {
 	struct inode *inode = file_inode(file);
 
@@ -54,7 +54,7 @@ EXPORT_SYMBOL_GPL(iomap_register_dmabuf);
  * in the buffer.
  */
 static void iomap_trim_to_eof(struct kiocb *iocb, struct iov_iter *iter,
-		struct block_device *bdev)
+			      struct block_device *bdev)
 {
 	unsigned int block = bdev_logical_block_size(bdev);
 	loff_t left = i_size_read(file_inode(iocb->ki_filp)) - iocb->ki_pos;
@@ -77,7 +77,7 @@ static void iomap_trim_to_eof(struct kiocb *iocb, struct iov_iter *iter,
  * Return: as they do, but -EOPNOTSUPP for that.
  */
 ssize_t iomap_rw_dmabuf(struct kiocb *iocb, struct dma_buf_io *io,
-		size_t offset, size_t len)
+			size_t offset, size_t len)
 {
 	const struct file_operations *fops = iocb->ki_filp->f_op;
 	bool write = iocb->ki_flags & IOCB_WRITE;
