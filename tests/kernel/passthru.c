@@ -103,6 +103,8 @@ static enum t_result moves(enum t_mode mode, enum t_kind kind)
 {
 	static const uint32_t lens[] = { 512, 4096, 8192, 12288, 65536, 65536 + 512, 524288 };
 	static const size_t offs[] = { 0, 512, 4096 - 512, 1048576 - 4096 };
+	/* of the path with the shortest commands */
+	const uint32_t most = atoi(get("/sys/class/block/%s/queue/max_hw_dmabuf_sectors_kb", disk_name(t_dev))) * 1024;
 	struct t_ring ring;
 	struct t_buf buf;
 	unsigned int l, o;
@@ -113,7 +115,7 @@ static enum t_result moves(enum t_mode mode, enum t_kind kind)
 			const uint64_t pos = (l * 16 + o) * 65536;
 			struct command c = { .opcode = READ, .addr = offs[o], .len = lens[l], .pos = pos };
 
-			if (lens[l] % disk.lba || offs[o] % 4)
+			if (lens[l] % disk.lba || lens[l] > most || offs[o] % 4)
 				continue;
 			T_IS(execute(&ring, &c), 0, "read");
 			t_buf_begin(&buf);
