@@ -17,7 +17,9 @@
 #include "buffer.h"
 #include "memory.h"
 
-#define TRIES		4	/* to get pages of which no two are neighbours */
+#define TRIES		64	/* to get pages of which no two are neighbours */
+#define FEW_TRIES	4	/* where more would take too much memory meanwhile */
+#define TRIES_SIZE	((size_t)64 << 20)
 #define SIZE_LIMIT	"/sys/module/udmabuf/parameters/size_limit_mb"
 
 static size_t udmabuf_max_size(void)
@@ -175,7 +177,7 @@ static int udmabuf_alloc(struct buffer *b, const struct source_args *args, struc
 
 	ret = get_memory(b, args, e);
 	while (!ret && args->scattered && (neighbours = count_neighbours(b)) > pages / 100 + 1) {
-		if (tries == TRIES) {
+		if (tries == TRIES || (tries >= FEW_TRIES && tries * b->size >= TRIES_SIZE)) {
 			ret = error_set(e, ENOMEM, "%zu of %zu pages lie beside the one before, and pages=scattered promises that none do: try again, or use pages=4k",
 					neighbours, pages);
 			break;

@@ -57,9 +57,9 @@ int main(void)
 		assert(get(&e) == 0);
 		neighbours++;
 		assert(get(&e) == -ENOMEM && strstr(e.text, "12 of 1024 pages lie beside the one before"));
-		bad = TRIES;	/* the last one is good */
+		bad = TRIES_SIZE / (PAGES * SMALL_PAGE);	/* the last one is good */
 		assert(get(&e) == 0);
-		bad = TRIES + 1;
+		bad = TRIES_SIZE / (PAGES * SMALL_PAGE) + 1;
 		assert(get(&e) == -ENOMEM);
 		bad = -1;
 	}
