@@ -263,12 +263,16 @@ static bool dma_buf_io_find_peer(phys_addr_t phys, struct resource *bar,
 /* A bus address as the processor has it. */
 static phys_addr_t dma_buf_io_bus_to_phys(struct device *dev, dma_addr_t addr)
 {
+#ifdef CONFIG_PCI
 	struct pci_bus_region region = { .start = addr, .end = addr };
 	struct resource res = DEFINE_RES_MEM(addr, 1);
 
-	if (dev_is_pci(dev))
+	if (dev_is_pci(dev)) {
 		pcibios_bus_to_resource(to_pci_dev(dev)->bus, &res, &region);
-	return res.start;
+		return res.start;
+	}
+#endif
+	return addr;
 }
 
 /* Of pages that the kernel has no use for only the resources know whose they are. */
@@ -829,7 +833,7 @@ static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 		if (!leg)
 			return;
 		leg->owner = owner;
-		leg->group = group;
+		WRITE_ONCE(leg->group, group);
 		list_add(&leg->node, &dev->refused);
 		dma_buf_io_avoid_leg(leg, err);
 		WRITE_ONCE(leg->refused, dev);
@@ -881,7 +885,7 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
 	if (!leg)
 		return io->several ? -ENOMEM : -EOPNOTSUPP;
 	leg->owner = owner;
-	leg->group = group;
+	WRITE_ONCE(leg->group, group);
 	WRITE_ONCE(leg->avoid, false);
 	list_add(&leg->node, &ctx->legs);
 	rcu_assign_pointer(leg->ctx, ctx);
@@ -1132,7 +1136,8 @@ static bool dma_buf_io_group_is_mapped(struct dma_buf_io *io, const void *group)
 	guard(rcu)();
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
 		ctx = rcu_dereference(leg->ctx);
-		if (ctx && leg->group == group && rcu_access_pointer(ctx->map))
+		if (ctx && READ_ONCE(leg->group) == group &&
+		    rcu_access_pointer(ctx->map))
 			return true;
 	}
 	return false;
@@ -1149,11 +1154,11 @@ static int dma_buf_io_map_legs(struct dma_buf_io *io)
 		if (err > 0)
 			continue;
 		ret = 0;
-		if (err && (err == -EINTR || !leg->group))
+		if (err && (err == -EINTR || !READ_ONCE(leg->group)))
 			return err;
 		if (err)
 			dma_buf_io_avoid_leg(leg, err);
-		else if (leg->avoid)
+		else if (READ_ONCE(leg->avoid))
 			WRITE_ONCE(leg->avoid, false);
 		failed = err ?: failed;
 	}
@@ -1161,8 +1166,8 @@ static int dma_buf_io_map_legs(struct dma_buf_io *io)
 		return ret;
 
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg))
-		if (leg->avoid && rcu_access_pointer(leg->ctx) &&
-		    !dma_buf_io_group_is_mapped(io, leg->group))
+		if (READ_ONCE(leg->avoid) && rcu_access_pointer(leg->ctx) &&
+		    !dma_buf_io_group_is_mapped(io, READ_ONCE(leg->group)))
 			return failed;
 	/*
 	 * The request is issued again and chooses one that is mapped. If that is
@@ -1232,7 +1237,7 @@ struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io)
 		ret = ctx ? dma_buf_io_errno(dma_buf_io_map(ctx)) : -ENODEV;
 		if (ctx)
 			dma_buf_io_put_ctx(ctx, false);
-		if (ret && !leg->group) {
+		if (ret && !READ_ONCE(leg->group)) {
 			dma_buf_io_release_maps(dmabuf);
 			return ERR_PTR(ret);
 		}
