@@ -61,24 +61,6 @@ static void found(struct report *r, const char *name, enum verdict verdict, cons
 	va_end(args);
 }
 
-/* The first line of DIR/NAME in @text, or false. */
-static bool read_line(const char *dir, const char *name, char *text, size_t size)
-{
-	char path[PATH_MAX + 64];
-	FILE *file;
-	bool ok;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	ok = fgets(text, size, file);
-	fclose(file);
-	if (ok)
-		text[strcspn(text, "\n")] = '\0';
-	return ok;
-}
-
 /* The last part of what DIR/NAME links to, or false. */
 static bool link_name(const char *dir, const char *name, char *text, size_t size)
 {
@@ -251,8 +233,8 @@ static void check_limits(struct report *r)
 	struct rlimit limit;
 	char size[32], list[32];
 
-	if (read_line(dir, "size_limit_mb", size, sizeof(size)) &&
-	    read_line(dir, "list_limit", list, sizeof(list)))
+	if (reach_line(dir, "size_limit_mb", size, sizeof(size)) &&
+	    reach_line(dir, "list_limit", list, sizeof(list)))
 		found(r, "udmabuf limits", PLAIN, NULL, "size_limit_mb=%s list_limit=%s", size, list);
 	if (getrlimit(RLIMIT_MEMLOCK, &limit))
 		return;
@@ -326,7 +308,7 @@ static void check_iommu(struct report *r, const char *pci)
 		found(r, "iommu", PLAIN, NULL, "none for this device: it sees physical addresses");
 		return;
 	}
-	if (!read_line(dir, "type", type, sizeof(type)))
+	if (!reach_line(dir, "type", type, sizeof(type)))
 		snprintf(type, sizeof(type), "unknown");
 	found(r, "iommu", PLAIN, NULL, "group %s, %s", group,
 	      !strcmp(type, "DMA") ? "strict translation" :
@@ -347,7 +329,7 @@ static void check_queue(struct report *r, const char *sys)
 	if (access(dir, F_OK))
 		snprintf(dir, sizeof(dir), "%s/../queue", sys);	/* a partition */
 	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		if (!read_line(dir, files[i], value, sizeof(value)))
+		if (!reach_line(dir, files[i], value, sizeof(value)))
 			continue;
 		snprintf(word, sizeof(word), "%s=%s", files[i], value);
 		join(list, sizeof(list), word);

@@ -68,8 +68,7 @@ bool reach_find_open(int fd, char *path, size_t size)
 	return true;
 }
 
-/* The first line of DIR/NAME, or false. */
-static bool read_line(const char *dir, const char *name, char *text, size_t size)
+bool reach_line(const char *dir, const char *name, char *text, size_t size)
 {
 	char path[PATH_MAX + 64];
 	FILE *file;
@@ -158,8 +157,8 @@ bool reach_is_asleep(const char *peer)
 {
 	char status[32], state[32];
 
-	return (read_line(peer, "power/runtime_status", status, sizeof(status)) && !strcmp(status, "suspended")) ||
-	       (read_line(peer, "power_state", state, sizeof(state)) && !strncmp(state, "D3", 2));
+	return (reach_line(peer, "power/runtime_status", status, sizeof(status)) && !strcmp(status, "suspended")) ||
+	       (reach_line(peer, "power_state", state, sizeof(state)) && !strncmp(state, "D3", 2));
 }
 
 /* The largest BAR, in bytes. */
@@ -186,10 +185,10 @@ static bool is_hidden(const char *peer, uint64_t *visible, uint64_t *total)
 {
 	char text[32];
 
-	if (!read_line(peer, "mem_info_vram_total", text, sizeof(text)))
+	if (!reach_line(peer, "mem_info_vram_total", text, sizeof(text)))
 		return false;
 	*total = strtoull(text, NULL, 10);
-	if (!read_line(peer, "mem_info_vis_vram_total", text, sizeof(text)))
+	if (!reach_line(peer, "mem_info_vis_vram_total", text, sizeof(text)))
 		return false;
 	*visible = strtoull(text, NULL, 10);
 	return *visible < *total;
@@ -206,8 +205,8 @@ static const char *host_bridge(const char *path, char *ids, size_t size)
 		return ids;
 	/* the kernel goes by the function that has number 00.0 */
 	snprintf(dir, sizeof(dir), "%s/sys/bus/pci/devices/%04x:%02x:00.0", ROOT, domain, bus);
-	read_line(dir, "vendor", vendor, sizeof(vendor));
-	read_line(dir, "device", device, sizeof(device));
+	reach_line(dir, "vendor", vendor, sizeof(vendor));
+	reach_line(dir, "device", device, sizeof(device));
 	snprintf(ids, size, "%s:%s", vendor + 2 * !strncmp(vendor, "0x", 2), device + 2 * !strncmp(device, "0x", 2));
 	return ids;
 }

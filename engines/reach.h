@@ -26,6 +26,8 @@ enum reach {
  */
 enum reach reach_way(const char *device, const char *peer, char *where, size_t size);
 
+/* The first line of DIR/NAME in @text, or false. */
+bool reach_line(const char *dir, const char *name, char *text, size_t size);
 /* Cut a path in sysfs back to the nearest PCI function; false: there is none. */
 bool reach_to_pci(char *path);
 /* The path of the function named @bdf, with or without domain; of that behind the device of an open file. */
