@@ -15,11 +15,7 @@ says() { # NAME STATUS PATTERNS... of dmabuf-check "$device"
 	name=$1 want=$2
 	shift 2
 	"$CHECK" $options "$device" >log 2>&1
-	status=$?
-	for pattern; do
-		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
-	done
-	[ "$status" = "$want" ]
+	ended $? "$want" "$@"
 	result $? "$name"
 }
 cd "$(mktemp -d)" || exit 2

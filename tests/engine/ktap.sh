@@ -16,6 +16,14 @@ skip() { # NAME REASON
 	number=$((number + 1))
 	echo "ok $number - $1 # SKIP $2"
 }
+ended() { # STATUS WANTED PATTERNS..., each of which a line of ./log has
+	status=$1 want=$2
+	shift 2
+	for pattern; do
+		grep -q "$pattern" log || { echo "no line has: $pattern" >>log; status=bad; }
+	done
+	[ "$status" = "$want" ]
+}
 finish() { # the last command of all
 	echo "1..$number"
 	echo "# $bad of $number failed"
