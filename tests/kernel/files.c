@@ -234,15 +234,37 @@ static enum t_result holes(enum t_kind kind)
 	return T_PASS;
 }
 
+/* Ring and buffer of all tests, while one has its own. */
+struct common {
+	struct t_ring ring;
+	struct t_buf buf;
+};
+
+static enum t_result watched_begin(struct common *common)
+{
+	*common = (struct common){ ring, buf };
+	T_TRY(watched_init(&buf));
+	t_ring_init(&ring, T_PLAIN, 64, 1);
+	return T_PASS;
+}
+
+static enum t_result watched_end(const struct common *common)
+{
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	t_ring_exit(&ring);
+	ring = common->ring;
+	T_TRY(watched_exit(&buf));
+	buf = common->buf;
+	return T_PASS;
+}
+
 /* An exporter that has no way for the CPU to get at its memory. */
 static enum t_result not_to_be_seen(void)
 {
-	struct t_ring others = ring;
-	struct t_buf other = buf;
+	struct common common;
 	struct file file;
 
-	T_TRY(watched_init(&buf));
-	t_ring_init(&ring, T_PLAIN, 64, 1);
+	T_TRY(watched_begin(&common));
 	T_TRY(patchy(&file, cached));
 	memcpy(want, cached, 5 * PART);
 	T_IS(use(&file), 1, "register");
@@ -256,11 +278,7 @@ static enum t_result not_to_be_seen(void)
 	memset(buf.map, 1, SIZE);
 	T_IS(rw(&file, false, 0, 2 * PART, 0), PART / 2 + 100, "up to the end");
 	T_CHECK(t_same("read", buf.map, want, PART / 2 + 100) && buf.map[PART / 2 + 512] == 1, "up to the end");
-	T_IS(t_clear(&ring, 0), 1, "unregister");
-	t_ring_exit(&ring);
-	ring = others;
-	T_TRY(watched_exit(&buf));
-	buf = other;
+	T_TRY(watched_end(&common));
 	file_remove(&file);
 	return T_PASS;
 }
@@ -559,15 +577,13 @@ static enum t_result shared(void)
 /* A frozen file system holds up who writes, and no exporter. */
 static enum t_result frozen(void)
 {
-	struct t_ring others = ring;
-	struct t_buf other = buf;
+	struct common common;
 	struct t_io io;
 	struct io_uring_cqe *cqe;
 	struct file file;
 	double before;
 
-	T_TRY(watched_init(&buf));
-	t_ring_init(&ring, T_PLAIN, 64, 1);
+	T_TRY(watched_begin(&common));
 	T_TRY(filled(&file, "frozen", T_MIB));
 	T_IS(use(&file), 1, "register");
 	T_CHECK(!ioctl(file.fd, FIFREEZE, 0), "FIFREEZE: %m");
@@ -591,11 +607,7 @@ static enum t_result frozen(void)
 	T_TRY(holds(&file, 4096, want, BLOCK));
 	/* every issue gave back what it took */
 	T_CHECK(!ioctl(file.fd, FIFREEZE, 0) && !ioctl(file.fd, FITHAW, 0), "freezing again: %m");
-	T_IS(t_clear(&ring, 0), 1, "unregister");
-	t_ring_exit(&ring);
-	ring = others;
-	T_TRY(watched_exit(&buf));
-	buf = other;
+	T_TRY(watched_end(&common));
 	file_remove(&file);
 	return T_PASS;
 }
@@ -606,13 +618,11 @@ static enum t_result storms(unsigned int pause)
 	struct storm storm = { .pause = pause };
 	unsigned int rounds = 0, i, left;
 	double end = now() + bound(2);
-	struct t_ring others = ring;
-	struct t_buf other = buf;
+	struct common common;
 	struct file file;
 	int ret = 0;
 
-	T_TRY(watched_init(&buf));
-	t_ring_init(&ring, T_PLAIN, 64, 1);
+	T_TRY(watched_begin(&common));
 	storm.buf = &buf;
 	T_TRY(filled(&file, "storm", T_MIB));
 	T_IS(use(&file), 1, "register");
@@ -655,11 +665,7 @@ static enum t_result storms(unsigned int pause)
 	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
 	T_IS(ret, 0, "I/O");
 	T_IS(storm.error, 0, "invalidate");
-	T_IS(t_clear(&ring, 0), 1, "unregister");
-	t_ring_exit(&ring);
-	ring = others;
-	T_TRY(watched_exit(&buf));
-	buf = other;
+	T_TRY(watched_end(&common));
 	file_remove(&file);
 	return T_PASS;
 }
