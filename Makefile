@@ -185,5 +185,5 @@ clean: ## remove build/, and runs that did not finish
 clean-cache: ## remove from ~/.cache/dmabuf-bench what was not used for DAYS=30, or ALL=1
 	$(VERB)
 
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*##.*/\1/p' $(MAKEFILE_LIST))
 .DEFAULT_GOAL := help

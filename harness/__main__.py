@@ -283,22 +283,23 @@ def cost_run(args: argparse.Namespace) -> int:
     return 0
 
 
+def tested(run: Callable[[], suite.Tally], more: tuple[str, ...] = ()) -> int:
+    deps.install(more)
+    with runs.alone("test"):
+        tally = run()
+    print(tally)
+    return 1 if tally.failed else 0
+
+
 def test(args: argparse.Namespace) -> int:
     ready_to_record()
     from .show import directory
 
-    with runs.alone("test"):
-        tally = suite.quick(args.kernel_src, args.fio_src, directory.of_gate, lambda bzimage: measured(bench.SHORT, bzimage)[0])
-    print(tally)
-    return 1 if tally.failed else 0
+    return tested(lambda: suite.quick(args.kernel_src, args.fio_src, directory.of_gate, lambda bzimage: measured(bench.SHORT, bzimage)[0]))
 
 
 def test_engine(args: argparse.Namespace) -> int:
-    deps.install()
-    with runs.alone("test"):
-        tally = suite.engine(args.kernel_src, args.fio_src)
-    print(tally)
-    return 1 if tally.failed else 0
+    return tested(lambda: suite.engine(args.kernel_src, args.fio_src), deps.STACKS)
 
 
 def check_abi(args: argparse.Namespace) -> int:
@@ -311,19 +312,11 @@ def test_debian(args: argparse.Namespace) -> int:
 
 
 def test_p2p(args: argparse.Namespace) -> int:
-    deps.install()
-    with runs.alone("test"):
-        tally = suite.run_p2p(args.kernel_src, args.fio_src)
-    print(tally)
-    return 1 if tally.failed else 0
+    return tested(lambda: suite.run_p2p(args.kernel_src, args.fio_src))
 
 
 def test_debug(args: argparse.Namespace) -> int:
-    deps.install()
-    with runs.alone("test"):
-        tally = suite.debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS))
-    print(tally)
-    return 1 if tally.failed else 0
+    return tested(lambda: suite.debug(args.kernel_src, args.fio_src, args.boots or tuple(suite.DEBUG_BOOTS)))
 
 
 def redraw(args: argparse.Namespace) -> int:

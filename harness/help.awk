@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # `make help`: the verbs of the Makefile in its groups, with the time that each takes and the variables.
 /^[A-Z]+ = [A-Z_ ]+$/ { group["$(" $1 ")"] = substr($0, length($1) + 4) }
-/^[a-z-]+\.takes = / {
+/^[a-z0-9-]+\.takes = / {
 	verb = $1
 	sub(/\.takes$/, "", verb)
 	for (i = 3; i <= NF; i++)
 		takes[verb] = takes[verb] " " ($i in group ? group[$i] : $i)
 }
 /^##@ / { printf "\n%s\n", substr($0, 5) }
-/^[a-z-]+:.*## / {
+/^[a-z0-9-]+:.*## / {
 	verb = $1
 	sub(/:.*/, "", verb)
 	text = $0

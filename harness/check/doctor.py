@@ -129,7 +129,7 @@ def diagnose() -> list[Found]:
 
 def expected() -> dict[str, str]:
     """What the Makefile says of each verb."""
-    return dict(re.findall(r"^([a-z-]+):.*?## \[([^]]+)\]", (ROOT / "Makefile").read_text(), re.M))
+    return dict(re.findall(r"^([a-z0-9-]+):.*?## \[([^]]+)\]", (ROOT / "Makefile").read_text(), re.M))
 
 
 def durations() -> Iterator[str]:
