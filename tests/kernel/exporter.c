@@ -262,6 +262,40 @@ static enum t_result others(void)
 	return unused(&fast, 1);
 }
 
+static void *hold_lock(void *arg)
+{
+	control(arg, DMA_BUF_IO_TEST_INVALIDATE, 1000, NULL);
+	return NULL;
+}
+
+/* While a registration waits for the lock, a request of the ring completes: that is no signal. */
+static enum t_result no_signal(void)
+{
+	struct __kernel_timespec soon = { .tv_nsec = 300000000 };
+	pthread_t thread;
+	struct t_buf buf;
+	double before;
+	int fd_of_buf;
+
+	T_TRY(need_exporter());
+	fd_of_buf = export_buf(T_MIB, 4096, 0);
+	T_CHECK(fd_of_buf >= 0, "exporting: %s", t_number(fd_of_buf));
+	t_buf_adopt(&buf, fd_of_buf, T_MIB);
+	T_CHECK(!pthread_create(&thread, NULL, hold_lock, &buf), "no thread");
+	usleep(100000);
+	io_uring_prep_timeout(io_uring_get_sqe(&ring.uring), &soon, 0, 0);
+	before = now();
+	t_submit(&ring);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_CHECK(now() - before > 0.5, "it did not wait for the lock");
+	pthread_join(thread, NULL);
+	T_IS(t_reap(&ring, NULL), -ETIME, "timeout");
+	T_IS(t_clear(&ring, 0), 1, "unregister");
+	T_TRY(await_live(&buf, 0));
+	t_buf_exit(&buf);
+	return T_PASS;
+}
+
 int main(int argc, char **argv)
 {
 	static const size_t segments[] = { 4096, 8192, 65536, 2097152, SIZE };
@@ -279,7 +313,7 @@ int main(int argc, char **argv)
 	static const enum t_mode modes[] = { T_PLAIN, T_POLLED, T_ASYNC };
 	unsigned int i, m;
 
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + (2 + T_COUNT(modes)) * T_COUNT(errors) + 2 + 1 + 1);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, T_COUNT(segments) + 5 + (2 + T_COUNT(modes)) * T_COUNT(errors) + 2 + 1 + 1 + 1);
 	t_disk_init(&disk, t_dev);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 8, 1);
@@ -304,6 +338,7 @@ int main(int argc, char **argv)
 	t_report(synchronized(true), "so is a write");
 	t_report(untranslated(), "addresses that the device's IOMMU does not translate");
 	t_report(others(), "an exporter that keeps its lock keeps only who registers its dma-buf");
+	t_report(no_signal(), "a request that completes while a registration waits does not interrupt it");
 	t_ring_exit(&ring);
 	close(fd);
 	t_disk_exit(&disk);

@@ -19,6 +19,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-buf-io.h>
 #include <linux/file.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -121,6 +122,10 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	io = io_register_dmabuf(desc->target_fd, desc->dmabuf_fd);
 	if (IS_ERR(io)) {
 		ret = PTR_ERR(io);
+		/* by task work of requests: no signal, so nobody is to see it */
+		if (ret == -EINTR && test_thread_flag(TIF_NOTIFY_SIGNAL) &&
+		    !task_sigpending(current))
+			ret = -ERESTARTNOINTR;
 		goto err_free_imu;
 	}
 
