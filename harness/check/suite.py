@@ -29,7 +29,7 @@ from ..record import history, provenance, runs
 
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
-ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_check", "test_liburing", "test_gpu", "compare"))
+ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_dmabuf_check", "test_liburing", "test_gpu", "compare"))
 # The exit status tells a suite that broke off from one that failed.
 KERNEL_TESTS = "/tests/run.sh $TESTS; [ $? -le 1 ]"
 GUEST_TESTS = "/tests/run.sh; kernel=$?; sh /tests/engine.sh; engine=$?; [ $kernel -le 1 ] && [ $engine -le 1 ]"
