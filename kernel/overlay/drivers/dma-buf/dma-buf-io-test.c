@@ -29,6 +29,7 @@
 #include <linux/scatterlist.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/syscore_ops.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -535,7 +536,13 @@ static int test_control(void __user *arg)
 	return ret;
 }
 
-/* Chunks that come from the allocator in a row are entered backwards. */
+static int test_compare_chunks(const void *a, const void *b)
+{
+	return cmp_int(page_to_pfn(*(struct page **)b),
+		       page_to_pfn(*(struct page **)a));
+}
+
+/* From the highest to the lowest, so that none ends where the next begins. */
 static int test_alloc_chunks(struct test_buf *buf, unsigned int set)
 {
 	unsigned int i;
@@ -544,7 +551,7 @@ static int test_alloc_chunks(struct test_buf *buf, unsigned int set)
 				    GFP_KERNEL);
 	if (!buf->chunks[set])
 		return -ENOMEM;
-	for (i = buf->nr_chunks; i--;) {
+	for (i = 0; i < buf->nr_chunks; i++) {
 		buf->chunks[set][i] = alloc_pages(GFP_KERNEL | __GFP_COMP |
 						  __GFP_ZERO | __GFP_NOWARN,
 						  buf->alloc_order);
@@ -554,6 +561,8 @@ static int test_alloc_chunks(struct test_buf *buf, unsigned int set)
 			memset(page_address(buf->chunks[set][i]), TEST_PATTERN,
 			       PAGE_SIZE << buf->order);
 	}
+	sort(buf->chunks[set], buf->nr_chunks, sizeof(*buf->chunks[set]),
+	     test_compare_chunks, NULL);
 	return 0;
 }
 
