@@ -27,6 +27,7 @@ from ..measure import gate, host
 from ..paths import BUILD, ROOT
 from ..record import history, provenance, runs
 
+T = TypeVar("T")
 POINT = re.compile(r"^ *(not )?ok \d+.*?(# SKIP.*)?$", re.M)
 HOST_TESTS = ("tests/host", "tests/harness", "tests/engine")
 ENGINE_TESTS = tuple(f"tests/engine/{name}.py" for name in ("test_engine", "test_dmabuf_check", "test_liburing", "test_gpu", "compare"))
@@ -363,10 +364,10 @@ def guest_tests(boot: Boot, kernel: Path) -> Tally:
         progress.say(f"{fault}")
     said = (keep / "out.txt").read_text(errors="replace")
     for line in worth_saying(said):
-        progress.say(f"  {line}")
+        progress.say(f"  {boot.name}: {line}")
     tally = ktap(said)
     if broken and not tally.failed:
-        progress.say(f"  the tests broke off; {keep / 'out.txt'} ends in:\n{guest.tail(said, 8)}")
+        progress.say(f"  {boot.name}: the tests broke off; {keep / 'out.txt'} ends in:\n{guest.tail(said, 8)}")
         tally += Tally(failed=1)
     return tally
 
@@ -377,6 +378,35 @@ def step(title: str, tally: Callable[[], Tally]) -> Tally:
     got = tally()
     progress.say(f"== {title}: {got} in {progress.clock(time.monotonic() - start)}")
     return got
+
+
+def at_once() -> int:
+    """Guests that there are processors and memory for."""
+    available = int(re.findall(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[0])
+    return max(1, min(len(os.sched_getaffinity(0)), available // (5 << 20)))
+
+
+def side_by_side(work: Iterable[Callable[[], T]]) -> list[T]:
+    """Some at a time, in threads that do not outlive an interrupted main one."""
+    todo = [(each, Future[T]()) for each in work]
+    left = iter(todo)
+
+    def run() -> None:
+        for each, future in left:
+            try:
+                future.set_result(each())
+            except BaseException as error:
+                future.set_exception(error)
+
+    for _ in range(at_once()):
+        threading.Thread(target=run, daemon=True).start()
+    return [future.result() for _, future in todo]
+
+
+def boots(which: Iterable[Boot], kernels: dict[str, Path]) -> Tally:
+    """Guests beside guests; what takes longest should come first."""
+    return sum(side_by_side([lambda boot=boot: step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernels[boot.variant]))
+                             for boot in which]), Tally())
 
 
 # Of the recorded commit, of this one, and what is worse: writes the report, and is its text.
@@ -415,8 +445,7 @@ def quick(kernel_source: str, fio_source: str, show_gate: Show, short_bench: Cal
     total += step("series round trip", lambda: series_check("check", base))
     total += step("checkpatch", lambda: series_check("checkpatch", base))
     kernel = products.kernel(kernel_source)
-    for boot in BOOTS:
-        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
+    total += boots(BOOTS, dict.fromkeys((boot.variant for boot in BOOTS), kernel))
     total += step("cost gate", lambda: cost_gate(kernel, show_gate))
     return total + step("short bench", lambda: Tally(passed=1) if short_bench(kernel) else Tally(failed=1))
 
@@ -426,43 +455,19 @@ def engine(kernel_source: str, fio_source: str) -> Tally:
     products.engine(fio_source)
     sources.liburings()
     total = step("host tests", lambda: host_tests(ENGINE_TESTS))
-    for boot in ENGINE_BOOTS:
-        kernel = products.kernel(kernel_source, boot.variant)
-        total += step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernel))
-    return total
+    return total + boots(ENGINE_BOOTS, {variant: products.kernel(kernel_source, variant)
+                                        for variant in dict.fromkeys(boot.variant for boot in ENGINE_BOOTS)})
 
 
 def run_p2p(kernel_source: str, fio_source: str) -> Tally:
     """Which way each mapping goes, in each place that a disk and a device with memory can have."""
     products.engine(fio_source)
     kernel = products.kernel(kernel_source)
-    return sum((step(f"guest tests, {boot.name}", lambda boot=boot: guest_tests(boot, kernel)) for boot in P2P_BOOTS), Tally())
-
-
-T = TypeVar("T")
-
-
-def side_by_side(work: Iterable[Callable[[], T]]) -> list[T]:
-    """As many at a time as there are processors, in threads that do not outlive an interrupted main one."""
-    todo = [(each, Future[T]()) for each in work]
-    left = iter(todo)
-
-    def run() -> None:
-        for each, future in left:
-            try:
-                future.set_result(each())
-            except BaseException as error:
-                future.set_exception(error)
-
-    for _ in os.sched_getaffinity(0):
-        threading.Thread(target=run, daemon=True).start()
-    return [future.result() for _, future in todo]
+    return boots(P2P_BOOTS, {"series": kernel})
 
 
 def debug(kernel_source: str, fio_source: str, names: tuple[str, ...]) -> Tally:
     """What takes too long for every day."""
     products.engine(fio_source)
-    boots = [DEBUG_BOOTS[name] for name in names]
-    kernels = {variant: products.kernel(kernel_source, variant) for variant in dict.fromkeys(boot.variant for boot in boots)}
-    return sum(side_by_side([lambda boot=boot: step(f"guest tests, {boot.name}", lambda: guest_tests(boot, kernels[boot.variant]))
-                             for boot in boots]), Tally())
+    chosen = [DEBUG_BOOTS[name] for name in names]
+    return boots(chosen, {variant: products.kernel(kernel_source, variant) for variant in dict.fromkeys(boot.variant for boot in chosen)})
