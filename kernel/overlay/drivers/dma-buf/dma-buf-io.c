@@ -759,15 +759,15 @@ static struct dma_buf_io_leg *dma_buf_io_leg_of(struct dma_buf_io *io,
 }
 
 /**
- * dma_buf_io_state - ask whether a device can be used for a registration
+ * dma_buf_io_dev_state - ask whether a device can be used for a registration
  * @io: the registration
  * @dev: the device
  *
  * Context: any; may have changed by when this returns.
  * Return: the state.
  */
-enum dma_buf_io_state dma_buf_io_state(struct dma_buf_io *io,
-				       const struct dma_buf_io_dev *dev)
+enum dma_buf_io_state dma_buf_io_dev_state(struct dma_buf_io *io,
+					   const struct dma_buf_io_dev *dev)
 {
 	const struct dma_buf_io_leg *leg;
 
@@ -784,7 +784,7 @@ enum dma_buf_io_state dma_buf_io_state(struct dma_buf_io *io,
 	return READ_ONCE(leg->refused) ? DMA_BUF_IO_UNKNOWN :
 					 DMA_BUF_IO_ATTACHED;
 }
-EXPORT_SYMBOL_NS_GPL(dma_buf_io_state, "DMA_BUF");
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_dev_state, "DMA_BUF");
 
 /* A leg that is free. One that was made stays, as there are readers. */
 static struct dma_buf_io_leg *dma_buf_io_free_leg(struct dma_buf_io *io)
@@ -914,7 +914,7 @@ int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 	struct dma_buf_io_ctx *ctx;
 	int ret;
 
-	if (dma_buf_io_state(io, dev) == DMA_BUF_IO_REFUSED)
+	if (dma_buf_io_dev_state(io, dev) == DMA_BUF_IO_REFUSED)
 		return -EOPNOTSUPP;
 	if (dma_buf_io_is_attached(io, dev))
 		return 0;

@@ -286,8 +286,8 @@ enum dma_buf_io_state {
 	DMA_BUF_IO_REFUSED,
 };
 
-enum dma_buf_io_state dma_buf_io_state(struct dma_buf_io *io,
-				       const struct dma_buf_io_dev *dev);
+enum dma_buf_io_state dma_buf_io_dev_state(struct dma_buf_io *io,
+					   const struct dma_buf_io_dev *dev);
 
 static inline struct dma_buf_io_leg *
 dma_buf_io_next_leg(const struct dma_buf_io_leg *leg)
