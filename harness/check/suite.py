@@ -213,11 +213,15 @@ P2P_BOOTS = tuple(
         ("apart", "passthrough", False, "physical", True),
         ("apart", "lazy", True, "refused", False)))
 CONCURRENT = "register_errors io_errors order slots exporter invalidate cancel held fuzz reset pressure writeback removal lifetime"
+STORMS, DATA = "invalidate reset cancel", "data queues vectored"
 DEBUG_BOOTS = {boot.name: boot for boot in (
-    # Two boots, so that two processors share what takes longest.
-    slow("debug-strict", MODES["strict"], "debug", without="data queues"),
-    slow("debug-data", MODES["strict"], "debug", "data queues"),
+    # Several boots, so that processors share what takes longest.
+    slow("debug-storms", MODES["strict"], "debug", STORMS),
+    slow("debug-strict", MODES["strict"], "debug", without=f"{STORMS} {DATA}"),
+    slow("debug-data", MODES["strict"], "debug", DATA),
     slow("debug-files", MODES["strict"], "debug", "files fsx", before="export OPS=3000; "),
+    slow("debug-multipath", MODES["strict"], "debug", "slots passthru targets stacked multipath", qemu_extra=TWO,
+         before=f"{HEAD}export DEV=$head; ", append="dma_debug_driver=nvme nvme_core.multipath=Y"),
     slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
     *(Boot(f"{mode.name}-rest", mode, command=f"TESTS='{ANY_MODE}'; {KERNEL_TESTS}") for mode in MODES.values() if mode.name != "strict"),
     slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),
