@@ -77,7 +77,7 @@ shell: ## a guest to type into
 bench: ## [25:00] compare registrations in every IOMMU mode, or on this machine's disk (TARGET=host DEV=)
 	$(VERB)
 
-cost: ## [18:00] count the instructions of an I/O, by function
+cost: ## [25:00] count the instructions of an I/O, by function
 	$(VERB)
 
 regress: ## [2:00] fail if this build costs more than a recorded one

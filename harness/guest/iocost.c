@@ -6,9 +6,10 @@
  * plain O_DIRECT I/O; then runs COUNT I/Os on NULLDISK, 128 deep in batches of
  * 32 (or --depth, in batches of a quarter of it), between two marks for
  * harness/qemu/profile.c. With --through passthru they are NVMe commands to the
- * disks' /dev/ngXnY. What returns -EAGAIN is counted and sent again. Nothing
- * is in flight at either mark. Prints one line of JSON, in it the guest's time
- * between the marks: on the instruction clock that is a count of its own.
+ * disks' /dev/ngXnY. With --files MOUNTED they go to two files that it makes and writes
+ * there, each in one extent; the disk below is then named twice. What returns -EAGAIN is
+ * counted and sent again. Nothing is in flight at either mark. Prints one line of JSON, in it
+ * the guest's time between the marks: on the instruction clock that is a count of its own.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -19,6 +20,7 @@
 #include <liburing.h>
 #include <linux/aio_abi.h>
 #include <linux/dma-buf.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/io_uring/dmabuf.h>
 #include <linux/nvme_ioctl.h>
@@ -38,7 +40,7 @@
 #define USER_SLOT	(1UL << 30)	/* the most that one iovec may register */
 #define MAX_SLOTS	64
 #define DISK_BYTES	(48UL << 30)	/* of NULLDISK: 64 GiB */
-#define CHECKED_BYTES	(64UL << 20)	/* of DATADISK */
+#define CHECKED_BYTES	(64UL << 20)	/* of DATADISK, and all of a file */
 #define NR_CHECKS	16
 
 enum registration { NONE, USER, DMABUF };
@@ -49,6 +51,8 @@ static enum registration registration = DMABUF;
 static enum through through = URING;
 static enum place place = RANDOM;
 static size_t bs = 4096, size = 64 << 20;
+static uint64_t span = DISK_BYTES;
+static const char *mounted;	/* files there instead of disks */
 static unsigned long count = 10000, depth = MAX_DEPTH, batch, nr_again;
 static bool writes, huge, scattered, iopoll;
 
@@ -94,7 +98,7 @@ static void parse(int argc, char **argv)
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
 		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
 		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' },
-		{ "through", 1, NULL, 't' }, { }
+		{ "through", 1, NULL, 't' }, { "files", 1, NULL, 'f' }, { }
 	};
 	int c;
 
@@ -111,11 +115,14 @@ static void parse(int argc, char **argv)
 		case 'i': iopoll = true; break;
 		case 'x': scattered = true; break;
 		case 'd': depth = strtoul(optarg, NULL, 0); break;
+		case 'f': mounted = optarg; span = CHECKED_BYTES; break;
 		default: exit(2);
 		}
 	}
 	if ((through == AIO || through == BUFFERED) && (registration != NONE || writes))
 		errx(2, "--through aio and buffered are for reads with --registration none");
+	if (mounted && through == PASSTHRU)
+		errx(2, "there are no passthrough commands to files");
 	if (!depth || depth > MAX_DEPTH)
 		errx(2, "--depth is 1 to %d", MAX_DEPTH);
 	batch = depth < 4 ? 1 : depth / 4;
@@ -241,15 +248,45 @@ static int open_commands(int i, const char *name)
 	return id;
 }
 
+/* A file that has been written and lies in one piece: a block of it is one command. */
+static void make_file(const char *path)
+{
+	const size_t piece = 4 << 20;
+	struct fiemap map = { .fm_length = CHECKED_BYTES, .fm_flags = FIEMAP_FLAG_SYNC };
+	unsigned char *zeroes = aligned_alloc(4096, piece);
+	int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+
+	if (!zeroes || file < 0 || fallocate(file, 0, 0, CHECKED_BYTES))
+		err(1, "%s", path);
+	memset(zeroes, 0, piece);
+	for (size_t pos = 0; pos < CHECKED_BYTES; pos += piece)
+		if (pwrite(file, zeroes, piece, pos) != (ssize_t)piece)
+			err(1, "%s", path);
+	if (fsync(file) || ioctl(file, FS_IOC_FIEMAP, &map))
+		err(1, "%s", path);
+	if (map.fm_mapped_extents != 1)
+		errx(1, "%s lies in %u pieces", path, map.fm_mapped_extents);
+	free(zeroes);
+	close(file);
+}
+
 static void set_up(char **disks)
 {
 	struct io_uring_params params = { .flags = iopoll ? IORING_SETUP_IOPOLL : 0 };
 	int ret;
 
 	for (int i = 0; i < 2; i++) {
-		disk = files[i] = open(disks[i], O_RDWR | O_DIRECT);
+		const char *name = disks[i];
+		char path[256];
+
+		if (mounted) {
+			snprintf(path, sizeof(path), "%s/%d", mounted, i);
+			make_file(path);
+			name = path;
+		}
+		disk = files[i] = open(name, O_RDWR | O_DIRECT);
 		if (files[i] < 0)
-			err(1, "%s", disks[i]);
+			err(1, "%s", name);
 		if (through == PASSTHRU)
 			files[i] = open_commands(i, disks[i]);
 	}
@@ -385,7 +422,7 @@ typedef void prepare_fn(unsigned int file, bool write, size_t offset, uint64_t p
 /* The i-th I/O of a stretch. */
 static inline void prepare_nth(prepare_fn prepare, unsigned long i)
 {
-	prepare(0, writes, offset_of(i), (i * 2654435761u) % (DISK_BYTES / bs) * bs, i);
+	prepare(0, writes, offset_of(i), (i * 2654435761u) % (span / bs) * bs, i);
 }
 
 /* Whether it is done; if it is to be tried again, that is prepared. */
@@ -417,7 +454,7 @@ static void stretch_aio(unsigned long ios)
 			iocbs[i] = (struct iocb){
 				.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = files[0], .aio_nbytes = bs,
 				.aio_buf = (uintptr_t)memory + offset_of(done + i),
-				.aio_offset = ((done + i) * 2654435761u) % (DISK_BYTES / bs) * bs,
+				.aio_offset = ((done + i) * 2654435761u) % (span / bs) * bs,
 			};
 			list[i] = &iocbs[i];
 		}
@@ -495,6 +532,8 @@ int main(int argc, char **argv)
 		register_dmabuf(1);
 	verify();
 	stretch(4 * MAX_DEPTH);
+	if (mounted && syncfs(disk))	/* what the file system has still to say */
+		err(1, "%s", mounted);
 
 	nr_again = 0;
 	before = requests(argv[optind]);

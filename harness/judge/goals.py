@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..measure.cost import BUFFER
-from ..record.rows import average
+from ..record.rows import average, select
 
 Row = dict[str, Any]
 
@@ -44,12 +44,17 @@ def goals(result: Row) -> list[Goal]:
         return min((row["instructions_per_io"] for row in rows if row["mode"] == mode and row["case"] == "read-4k"
                     and row["registration"] == "user"), default=None)
 
+    def operations(mode: str, case: str) -> float | None:
+        counts = [row["mechanisms"][name] for row in select(result["rows"], mode=mode, case=case, registration="dmabuf")
+                  for name in ("map", "unmap", "flush")]
+        return worst(counts)
+
     modes = result["modes"]
     found = [Goal(f"4 KiB {verb}, dma-buf: STRICT / PASSTHROUGH", 0.995, 1.005,
                   ratio(cost("strict", f"{verb}-4k", "dmabuf"), cost("passthrough", f"{verb}-4k", "dmabuf")))
              for verb in ("read", "write")]
     for case, passthrough, strict in (("read-4k", 0.83, 0.54), ("write-4k", 0.83, 0.54), ("read-64k", 0.54, 0.41),
-                                      ("passthru-read-4k", 0.85, 0.55)):
+                                      ("passthru-read-4k", 0.85, 0.55), ("file-read-4k", 0.75, 0.50), ("file-read-4k-xfs", 0.75, 0.50)):
         found += [Goal(f"{case}, dma-buf / user: {mode.upper()}", 0, bound,
                        ratio(cost(mode, case, "dmabuf"), cost(mode, case, "user")))
                   for mode, bound in (("passthrough", passthrough), ("strict", strict))]
@@ -62,6 +67,11 @@ def goals(result: Row) -> list[Goal]:
                           for mode in modes])) for pages, suffix in (("4 KiB", ""), ("2 MiB", "-huge"))]
     found.append(Goal("1 MiB read in STRICT, dma-buf: NVMe commands per I/O", 0, 1,
                       cost("strict", "read-1m", "dmabuf", "commands_per_io")))
+    for suffix, where in (("", "ext4"), ("-xfs", "XFS")):
+        found.append(Goal(f"1 MiB read of a file of {where}, dma-buf: NVMe commands per I/O", 0, 1,
+                          worst([cost(mode, f"file-read-1m{suffix}", "dmabuf", "commands_per_io") for mode in modes])))
+        found.append(Goal(f"reads of a file of {where}, dma-buf: IOMMU operations per I/O", 0, 0,
+                          worst([operations(mode, f"file-read-{size}{suffix}") for mode in modes for size in ("4k", "1m")])))
     found += [Goal(f"4 KiB at the last offset / at 0 of {BUFFER.upper()}iB: {mode.upper()}", 0.995, 1.005,
                    ratio(cost(mode, "read-4k-last", "dmabuf"), cost(mode, "read-4k-first", "dmabuf"))) for mode in modes]
     found.append(Goal("plain READ_FIXED, this kernel / unpatched base: the worst mode", 0, 1.002,

@@ -13,7 +13,7 @@ from typing import Any
 from .. import progress
 from ..build import products, sources
 from ..fault import Fault
-from ..machine import guest
+from ..machine import filesystems, guest
 from ..machine.modes import MODES
 from ..paths import BUILD
 from ..record import provenance, runs, schema
@@ -35,12 +35,14 @@ class Case:
     count: int
     registrations: tuple[str, ...] = ("user", "dmabuf")
     rounds: int = 1
+    filesystem: str = ""  # whose files it goes to, on the data disk
     dmabuf_count: int = 0  # 0: as many; its I/Os are cheap whatever their size, and few would show each timer tick
 
     def ios(self, registration: str) -> int:
         return self.dmabuf_count if registration == "dmabuf" and self.dmabuf_count else self.count
 
 
+FILESYSTEMS = (("ext4", ""), ("xfs", "-xfs"))  # and how their cases' names end
 DEPTHS = (1, 4, 16, 32)  # below the 128 of all others
 REGISTERED = ("1m", "4m", "16m", "256m")  # beside the 64m of all others
 CASES = {case.name: case for case in (
@@ -48,6 +50,11 @@ CASES = {case.name: case for case in (
     Case("write-4k", "--bs 4k --write", 20000, rounds=2),
     # Commands to /dev/ngXnY, which are neither split nor merged.
     Case("passthru-read-4k", "--bs 4k --through passthru", 20000, rounds=2),
+    # Files that have been written, of one extent each.
+    *(Case(f"file-read-4k{suffix}", f"--bs 4k --files {filesystems.place(filesystem)}", 20000, ("none", "user", "dmabuf"), 2, filesystem)
+      for filesystem, suffix in FILESYSTEMS),
+    *(Case(f"file-read-1m{suffix}", f"--bs 1m --files {filesystems.place(filesystem)}", 2000, filesystem=filesystem, dmabuf_count=8000)
+      for filesystem, suffix in FILESYSTEMS),
     Case("read-64k", "--bs 64k", 10000),
     Case("read-1m", "--bs 1m", 3000, dmabuf_count=10000),
     Case("write-1m", "--bs 1m --write", 3000, dmabuf_count=10000),
@@ -77,16 +84,24 @@ def planned(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
                     yield CASES[name], registration, number + 1
 
 
+def script(case: Case, registration: str) -> list[str]:
+    measured = f"/bin/iocost --registration {registration} --count {case.ios(registration)} {case.arguments}"
+    if not case.filesystem:
+        return [f"{measured} $NULLDEV $DEV || exit 1"]
+    return [f"{filesystems.mount(case.filesystem, '$DEV')} || exit 1", f"{measured} $DEV $DEV || exit 1",
+            f"umount {filesystems.place(case.filesystem)} || exit 1"]
+
+
 def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
     """One row for each of `todo`: what iocost said, and instructions per I/O by function."""
     huge = any("--huge" in case.arguments for case, _, _ in todo)
     lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"] if huge else []
-    lines += [f"/bin/iocost --registration {registration} --count {case.ios(registration)} {case.arguments} $NULLDEV $DEV || exit 1"
-              for case, registration, _ in todo]
+    lines += [line for case, registration, _ in todo for line in script(case, registration)]
     symbols = attribution.system_map(kernel)
     with tempfile.TemporaryDirectory(prefix="dmabuf-profile-") as scratch:
         prefix = Path(scratch) / "window"
         spec = guest.Spec(kernel=kernel, mode=MODES[mode], command="\n".join(lines), icount=True,
+                          files=filesystems.makers(case.filesystem for case, _, _ in todo if case.filesystem),
                           memory="13G" if huge else "2G",
                           # Never halted, the clock shows every instruction and nothing else.
                           append="idle=poll udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),

@@ -3,10 +3,12 @@
 
 import copy
 import csv
+from pathlib import Path
 
 import pytest
 
 from harness.judge import goals
+from harness.machine import filesystems
 from harness.measure import attribution, cost
 from harness.record import mechanisms
 from harness.show import cost as show_cost
@@ -92,6 +94,24 @@ def test_large_blocks_of_a_dmabuf_are_many():
     case = cost.CASES["read-1m"]
     assert (case.ios("user"), case.ios("dmabuf")) == (3000, 10000)
     assert cost.CASES["read-4k"].ios("dmabuf") == cost.CASES["read-4k"].count
+
+
+@pytest.mark.parametrize("name, filesystem", (("file-read-4k", "ext4"), ("file-read-1m-xfs", "xfs")))
+def test_files_are_of_a_new_file_system_each_time(name, filesystem):
+    made, measured, undone = cost.script(cost.CASES[name], "dmabuf")
+    assert f"mkfs.{filesystem} " in made and f" {filesystems.place(filesystem)} $DEV $DEV " in measured
+    assert undone == f"umount {filesystems.place(filesystem)} || exit 1"
+    assert all(line.endswith("|| exit 1") for line in (made, measured))
+    assert filesystems.makers([filesystem]) == {f"/bin/mkfs.{filesystem}": Path(f"/sbin/mkfs.{filesystem}")}
+
+
+def test_a_file_that_costs_the_iommu_something_is_told():
+    dear = result()
+    row = next(row for row in dear["rows"] if (row["case"], row["registration"]) == ("file-read-1m-xfs", "dmabuf"))
+    row["mechanisms"] = row["mechanisms"] | {"unmap": 0.5}
+    row["commands_per_io"] = 2.0
+    missed = [goal.text for goal in goals.goals(dear) if "NOT MET" in str(goal)]
+    assert missed == ["1 MiB read of a file of XFS, dma-buf: NVMe commands per I/O", "reads of a file of XFS, dma-buf: IOMMU operations per I/O"]
 
 
 def test_the_noise_is_that_of_repeated_cells():
