@@ -960,8 +960,11 @@ static int hold_files(struct thread_data *td, struct job *job)
 		o->registration == REGISTER_DMABUF || (td->o.open_files >= td->o.nr_files && !td->o.unlink_each_loop);
 	if (!job->registered_files && o->registration != REGISTER_DMABUF && !job->namespaces)
 		return 0;
-	if (td->o.unlink_each_loop && o->registration != REGISTER_DMABUF && !job->namespaces)	/* nobody unlinks a device */
-		return refuse(td, EINVAL, "unlink_each_loop=1 has files come and go, and registered ones stay: use registerfiles=0");
+	for_each_file(td, f, i)
+		if (td->o.unlink_each_loop && f->filetype == FIO_TYPE_FILE)	/* nobody unlinks a device */
+			return refuse(td, EINVAL, "unlink_each_loop=1 has files come and go, and %s: use %s",
+				      o->registration == REGISTER_DMABUF ? "a dma-buf is registered for one that stays" : "registered ones stay",
+				      o->registration == REGISTER_DMABUF ? "unlink=1" : "registerfiles=0");
 	job->fds = calloc(td->files_index, sizeof(*job->fds));
 	if (!job->fds)
 		return refuse(td, ENOMEM, "no memory for %u files", td->files_index);

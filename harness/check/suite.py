@@ -184,6 +184,9 @@ ENGINE_BOOTS = (
          append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     Boot("commands", MODES["strict"], command=COMMANDS_TESTS, qemu_extra=PAIR),
     Boot("stacks", MODES["strict"], command="sh /tests/stacks.sh; [ $? -le 1 ]", files=stack_files),
+    # BOOTS has one named files, of the kernel's tests.
+    Boot("engine-files", MODES["strict"], command="sh /tests/files.sh; [ $? -le 1 ]",
+         files=lambda: makers() | {"/tests/files.sh": ROOT / "tests/engine/files.sh"}),
     Boot("unpatched", MODES["strict"], "unpatched", command="sh /tests/check.sh unpatched; check=$?; sh /tests/commands.sh unpatched; commands=$?; "
          "sh /tests/example.sh unpatched; [ $? -le 1 ] && [ $check -le 1 ] && [ $commands -le 1 ]"),
 )
