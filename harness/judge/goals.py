@@ -60,6 +60,8 @@ def goals(result: Row) -> list[Goal]:
                   for mode, bound in (("passthrough", passthrough), ("strict", strict))]
     found.append(Goal("4 KiB read, dma-buf, passthrough command / block path: the worst mode", 0, 1,
                       worst([ratio(cost(mode, "passthru-read-4k", "dmabuf"), cost(mode, "read-4k", "dmabuf")) for mode in modes])))
+    found.append(Goal("4 KiB read, dma-buf, multipath head / disk: the worst mode", 0, 1.08,
+                      worst([ratio(cost(mode, "head-read-4k", "dmabuf"), cost(mode, "read-4k", "dmabuf")) for mode in modes])))
     found.append(Goal("1 MiB read, dma-buf / user: the worst mode", 0, 0.10,
                       worst([ratio(cost(mode, "read-1m", "dmabuf"), cost(mode, "read-1m", "user")) for mode in modes])))
     found += [Goal(f"dma-buf read, 1 MiB / 4 KiB, {pages} pages: the worst mode", 0, 1.15,

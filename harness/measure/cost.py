@@ -36,6 +36,7 @@ class Case:
     registrations: tuple[str, ...] = ("user", "dmabuf")
     rounds: int = 1
     filesystem: str = ""  # whose files it goes to, on the data disk
+    append: str = ""  # to the kernel's command line: boots of their own
     dmabuf_count: int = 0  # 0: as many; its I/Os are cheap whatever their size, and few would show each timer tick
 
     def ios(self, registration: str) -> int:
@@ -50,6 +51,8 @@ CASES = {case.name: case for case in (
     Case("write-4k", "--bs 4k --write", 20000, rounds=2),
     # Commands to /dev/ngXnY, which are neither split nor merged.
     Case("passthru-read-4k", "--bs 4k --through passthru", 20000, rounds=2),
+    # The block path of a multipath head, which every namespace then has.
+    Case("head-read-4k", "--bs 4k", 20000, rounds=2, append="nvme_core.multipath=Y nvme_core.multipath_always_on=Y"),
     # Files that have been written, of one extent each.
     *(Case(f"file-read-4k{suffix}", f"--bs 4k --files {filesystems.place(filesystem)}", 20000, ("none", "user", "dmabuf"), 2, filesystem)
       for filesystem, suffix in FILESYSTEMS),
@@ -92,8 +95,17 @@ def script(case: Case, registration: str) -> list[str]:
             f"umount {filesystems.place(case.filesystem)} || exit 1"]
 
 
+def boots(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
+    """As few as there can be: those whose kernels are told the same are of one boot."""
+    rows: list[Row] = []
+    for append in dict.fromkeys(case.append for case, _, _ in todo):
+        some = [each for each in todo if each[0].append == append]
+        rows += boot(kernel, mode, some, keep.with_name(f"{keep.name}-{some[0][0].name}") if append else keep)
+    return rows
+
+
 def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
-    """One row for each of `todo`: what iocost said, and instructions per I/O by function."""
+    """One row for each of `todo`, of one `append`: what iocost said, and instructions per I/O by function."""
     huge = any("--huge" in case.arguments for case, _, _ in todo)
     lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"] if huge else []
     lines += [line for case, registration, _ in todo for line in script(case, registration)]
@@ -104,7 +116,7 @@ def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path)
                           files=filesystems.makers(case.filesystem for case, _, _ in todo if case.filesystem),
                           memory="13G" if huge else "2G",
                           # Never halted, the clock shows every instruction and nothing else.
-                          append="idle=poll udmabuf.size_limit_mb=16384", timeout=300 + 120 * len(todo),
+                          append=f"idle=poll udmabuf.size_limit_mb=16384 {todo[0][0].append}", timeout=300 + 120 * len(todo),
                           qemu_extra=f"-plugin file={BUILD / 'profile.so'},out={prefix}{attribution.plugin_arguments(symbols)}")
         keep.mkdir(parents=True, exist_ok=True)
         with (keep / "out.txt").open("wb") as out:
@@ -164,7 +176,7 @@ def measure(modes: tuple[str, ...], cases: tuple[str, ...], kernel: Path, base: 
         for mode in modes:
             start = time.monotonic()
             progress.say(f"cost: {mode}, {len(todo)} cells ...")
-            rows += boot(kernel, mode, todo, place / "boots" / mode)
+            rows += boots(kernel, mode, todo, place / "boots" / mode)
             if base:
                 base_rows += boot(base, mode, [(BASE_CASE, "user", number) for number in (1, 2)], place / "boots" / f"{mode}-base")
             progress.say(f"cost: {mode}: done in {progress.clock(time.monotonic() - start)}")

@@ -114,6 +114,15 @@ def test_a_file_that_costs_the_iommu_something_is_told():
     assert missed == ["1 MiB read of a file of XFS, dma-buf: NVMe commands per I/O", "reads of a file of XFS, dma-buf: IOMMU operations per I/O"]
 
 
+def test_a_kernel_that_is_told_something_else_is_a_boot_of_its_own(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(cost, "boot", lambda kernel, mode, todo, keep: seen.append((keep.name, todo)) or [len(todo)])
+    todo = list(cost.planned(("read-4k", "head-read-4k", "write-4k")))
+    assert cost.boots(tmp_path, "lazy", todo, tmp_path / "lazy") == [10, 4]
+    assert [name for name, _ in seen] == ["lazy", "lazy-head-read-4k"]
+    assert [{case.append for case, _, _ in each} for _, each in seen] == [{""}, {cost.CASES["head-read-4k"].append}]
+
+
 def test_the_noise_is_that_of_repeated_cells():
     noisy = copy.deepcopy(result())
     noisy["rows"][0]["instructions_per_io"] *= 1.002
