@@ -217,6 +217,9 @@ def bench_run(args: argparse.Namespace) -> int:
     for column in chosen:
         for mode, why in columns.unavailable(column, plan.modes).items():
             print(f"bench: {column.name}: {mode} is unavailable: {why}")
+    for each in plans:
+        if left_out := [job for job in plan.jobs if job not in each.jobs]:
+            print(f"bench: {each.column.name}: without {' '.join(left_out)}: a block has at most {each.column.most >> 10} KiB there")
     ready_to_record()
     bzimage = chosen_kernel(args)
     products.engine(args.fio_src)

@@ -13,7 +13,7 @@ from typing import Any
 from .. import progress
 from ..build import products
 from ..fault import Fault
-from ..machine import guest
+from ..machine import filesystems, guest
 from ..machine.modes import IOMMUS, MODES, Mode
 from ..record import provenance, runs, schema, store
 from ..record.schema import AGAIN, REGISTRATIONS
@@ -23,6 +23,7 @@ from .columns import DEFAULT, Column
 EVENTS = ("map", "unmap", "flush", "command")
 NS_AN_INSTRUCTION = 2  # -icount shift=1
 EVENT_IOS = 1000
+FILE_MIB = 128  # of the file of a file system: jobs go over it as often as they must
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,18 @@ class Plan:
         return self.cost_rounds > 0 and self.column.icount
 
     def disks(self, name: str) -> list[str]:
-        """What one job runs over: $NAME, $NAME2, ..."""
+        """What one job's requests go to: $NAME, $NAME2, ..."""
+        if self.column.filesystem:
+            return ["$DEV"]
         return [f"${name}{number if number > 1 else ''}" for number in range(1, self.column.disks + 1)]
+
+    def places(self, name: str) -> str:
+        """What fio is to open for that."""
+        if self.column.filesystem:
+            return f"{filesystems.place(self.column.filesystem)}/{name}"
+        if self.column.commands:
+            return ":".join(f"/dev/ng${{{disk[1:]}#/dev/nvme}}" for disk in self.disks(name))
+        return ":".join(self.disks(name))
 
     def cells(self, backwards: bool) -> list[tuple[Job, str]]:
         """Every job with every registration; each second pass of the instruction clock runs backwards so that drift cancels."""
@@ -130,10 +141,12 @@ def on(column: Column, wanted: Plan) -> Plan:
     lacks = columns.unavailable(column, wanted.modes)
     modes = tuple(mode for mode in wanted.modes if mode not in lacks)
     names = columns.registrations(column, wanted.registrations)
-    if not (modes and names):
+    jobs = tuple(job for job in wanted.jobs if not column.most or (JOBS | SWEEPS)[job].block_bytes <= column.most)
+    if not (modes and names and jobs):
         raise Fault(f"column {column.name}: nothing to measure, " + (f"{'; '.join(lacks.values())}" if not modes else
-                    "an unpatched kernel registers no dma-bufs") + ": name others with MODES= or REGISTRATIONS=")
-    return dataclasses.replace(wanted, column=column, modes=modes, registrations=names)
+                    "an unpatched kernel registers no dma-bufs" if not names else f"a block has at most {column.most >> 10} KiB there")
+                    + ": name others with MODES=, REGISTRATIONS= or JOBS=")
+    return dataclasses.replace(wanted, column=column, modes=modes, registrations=names, jobs=jobs)
 
 
 @dataclass(frozen=True)
@@ -182,15 +195,39 @@ def shell(job: str, output: str, registration: str, memory: str, limit: str, dev
     return f"{how} " + fio.command(job, output, registration.removesuffix("-again"), memory, limit, device, before)
 
 
+def ready(plan: Plan) -> list[str]:
+    """What a boot of the column begins with."""
+    if plan.column.filesystem:
+        # Written, as a hole is no read of the disk, and not in the page cache.
+        return [f"must sh -c '{filesystems.mount(plan.column.filesystem, '$DEV')}'",
+                f"must dd if=/dev/zero of={plan.places('NULLDEV')} bs=1M count={FILE_MIB} conv=fsync",
+                "must sh -c 'echo 3 >/proc/sys/vm/drop_caches'"]
+    if plan.column.commands:  # which a disk's statistics leave out, unless they are told; the meter looks at those
+        return ["must sh -c 'for each in /sys/block/nvme*/queue/iostats_passthrough; do echo 1 >$each || exit 1; done'"]
+    return []
+
+
+def compared(plan: Plan, registration: str) -> list[str]:
+    """Every byte, by a program of our own."""
+    if plan.column.filesystem:
+        programs = [f"iocost --files {filesystems.place(plan.column.filesystem)} $DEV $DEV"]
+    elif plan.column.commands:
+        programs = [f"iocost --through passthru $NULLDEV {disk}" for disk in plan.disks("DEV")]
+    else:
+        programs = [f"${{TESTS:-/tests}}/verify {disk}" for disk in plan.disks("DEV")]
+    how = f"--registration {registration} --count 32" + (" --read-only" if plan.read_only else "")
+    return [f"must {name} {how} --bs {size} {rest}" for name, _, rest in (each.partition(" ") for each in programs)
+            for size in ("4k", "128k" if plan.column.commands else "1m")]
+
+
 def verify(plan: Plan) -> list[str]:
     """Every byte, by a program of our own and by fio, each registration, before anything is measured."""
     lines = []
     for registration in plan.registrations:
-        how = f"--registration {registration} --count 32" + (" --read-only" if plan.read_only else "")
-        lines += [f"must ${{TESTS:-/tests}}/verify {how} --bs {size} {disk}"
-                  for disk in plan.disks("DEV") for size in ("4k", "1m")]
+        lines += compared(plan, registration)
         if not plan.read_only:
-            lines += [shell("verify", f"$RESULTS/verify.{registration}.{memory}.json", registration, memory, plan.column.options, ":".join(plan.disks("DEV")))
+            job = "verify-commands" if plan.column.commands else "verify"
+            lines += [shell(job, f"$RESULTS/verify.{registration}.{memory}.json", registration, memory, plan.column.options, plan.places("DEV"))
                       for memory in dict.fromkeys(plan.memory.values())]
         lines.append(f"echo verified {registration}")
     return lines
@@ -198,13 +235,12 @@ def verify(plan: Plan) -> list[str]:
 
 def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     limit = f"{plan.column.options} --time_based=1 --runtime={plan.runtime_ms}ms"
-    disks = ":".join(plan.disks("NULLDEV"))
     cells = plan.balanced(number)
     verified = verify(plan) if number == 0 else []
     lines = [disturbance.script(f"{job.name} {registration} {turn}", shell(
-                  job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, disks, job.environment))
+                  job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, plan.places("NULLDEV"), job.environment))
               for job, registration, turn in cells]
-    return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join([*verified, *lines]),
+    return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join([*ready(plan), *verified, *lines]),
                 8 + 2 * len(verified) + len(cells) * (plan.runtime_ms / 1000 + 0.5))
 
 
@@ -213,10 +249,10 @@ def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios
 
     On a busy machine the meter may sleep through a pause of the wall clock; then longer ones are tried."""
     name = f"$RESULTS/{kind}.{job.name}.{registration}.{number}"
-    disks = ":".join(plan.disks("NULLDEV"))
+    more = " --io_size=1t" if plan.column.filesystem else ""  # number_ios= alone ends with the file
     tried = shell(job.file or job.name, f"{name}.fio.json", registration, job.memory,
-                  f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=$pause --thinktime_blocks={ios}", disks,
-                  f"meter {name}.json {disks} {kind}", how="try")
+                  f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=$pause --thinktime_blocks={ios}{more}", plan.places("NULLDEV"),
+                  f"meter {name}.json {':'.join(plan.disks('NULLDEV'))} {kind}", how="try")
     pauses = "100ms" if plan.costed else "1500ms 6s 24s"
     return f"for pause in {pauses}; do\n\t{tried}\n\t[ $code = {MISSED} ] || break\ndone\ndone_well"
 
@@ -227,7 +263,7 @@ def cost_boot(plan: Plan, mode: Mode) -> Boot:
         lines += [metered(plan, "cost", job, registration, number + 1,
                           job.cost_ios_dmabuf if registration == "dmabuf" else job.cost_ios)
                   for job, registration in plan.cells(backwards=bool(number % 2))]
-    return Boot(f"cost-{mode.name}", mode, plan.costed, PROLOGUE + "\n".join(lines), 10 + 3 * len(lines))
+    return Boot(f"cost-{mode.name}", mode, plan.costed, PROLOGUE + "\n".join([*ready(plan), *lines]), 10 + 3 * len(lines))
 
 
 def boots(plan: Plan) -> Iterator[Boot]:
@@ -247,7 +283,7 @@ def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
     script = boot.script if boot.icount else CLOCK + boot.script
     spec = guest.Spec(kernel=kernel, mode=boot.mode, command=script, icount=boot.icount, memory="4G",
                       timeout=120 + 6 * boot.seconds, iommu=IOMMUS[column.iommu], cpus=column.cpus,
-                      nulls=column.disks, block=column.block)
+                      nulls=column.disks, block=column.block, files=filesystems.makers([column.filesystem] if column.filesystem else []))
     start = time.monotonic()
     try:
         for number in range(CLOCK_TRIES):

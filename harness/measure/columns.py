@@ -18,6 +18,9 @@ class Column:
     disks: int = 1  # that one job runs over
     block: int = 512  # logical block size
     options: str = ""  # fio's
+    filesystem: str = ""  # a file of which, on the data disk, is what the jobs run over
+    commands: bool = False  # NVMe commands to /dev/ngXnY in place of reads and writes
+    most: int = 0  # bytes of a block; 0: any
     unpatched: bool = False  # on the base kernel, which cannot register dma-bufs
 
 
@@ -32,6 +35,10 @@ COLUMNS = {column.name: column for column in (
     Column("smp2-jobs2", "two jobs on two processors", cpus=2, icount=False, options=JOBS2),
     Column("disks2", "two devices", disks=2),
     Column("lba4k", "4 KiB logical blocks", block=4096),
+    Column("ext4", "a file of ext4", filesystem="ext4"),
+    Column("xfs", "a file of XFS", filesystem="xfs"),
+    # Nobody splits them, and 128 KiB is what Linux maps of user memory for one through an IOMMU.
+    Column("passthrough", "NVMe commands to /dev/ngXnY, of up to 128 KiB", commands=True, most=128 << 10),
     Column("unpatched", "unpatched kernel", unpatched=True),
 )}
 DEFAULT = COLUMNS["vtd"]

@@ -123,8 +123,8 @@ def side_by_side(records: list[dict[str, Any]], modes: tuple[str, ...]) -> str:
     """What is exact of each column's run; IOPS of different runs do not compare."""
     text = ["Instructions and operations per I/O, every column (-: not counted there)",
             f"  {'':<12}{'':<13}{'':<8}{'instructions':>13}{'map':>8}{'unmap':>8}{'flush':>8}{'commands':>10}"]
-    for job in records[0]["plan"]["jobs"]:
-        text.append(f" {titled(records[0], job)}")
+    for job, of in {job: record for record in reversed(records) for job in record["plan"]["jobs"]}.items():
+        text.append(f" {titled(of, job)}")
         for record in records:
             column = COLUMNS[record["plan"]["column"]["name"]]
             for row in record["operations"]:

@@ -315,6 +315,33 @@ def test_two_devices_are_one_job_and_one_count():
     assert "/verify --registration dmabuf --count 32 --bs 4k $DEV2" in boots[0].script
 
 
+@pytest.mark.parametrize("name", ("ext4", "xfs"))
+def test_a_file_is_written_before_it_is_read_and_its_disk_is_counted(name):
+    _, boots = column_boots(name)
+    for boot in boots:
+        lines = boot.script[len(bench.PROLOGUE):].splitlines()
+        assert f"mkfs.{name} " in lines[0] and f"dd if=/dev/zero of=/mnt/{name}/NULLDEV " in lines[1]
+        assert all(f"env DEV=/mnt/{name}/" in line for line in lines if " fio --output" in line) and "DEV=$" not in boot.script
+    assert " $DEV events" in boots[-1].script and "--io_size=" in boots[-1].script
+    assert f"must iocost --registration dmabuf --count 32 --bs 4k --files /mnt/{name} $DEV $DEV" in boots[0].script
+
+
+def test_a_column_leaves_out_blocks_that_it_cannot_have():
+    assert bench.on(columns.COLUMNS["passthrough"], PLAN).jobs == ("randread-4k",) != bench.on(columns.COLUMNS["xfs"], PLAN).jobs
+    with pytest.raises(Fault, match="column passthrough: nothing to measure, a block has at most 128 KiB there"):
+        bench.on(columns.COLUMNS["passthrough"], dataclasses.replace(PLAN, jobs=("seqread-1m",)))
+
+
+def test_commands_go_to_the_character_device_and_are_counted_by_the_disk():
+    plan, boots = column_boots("passthrough")
+    assert "env DEV=/dev/ng${NULLDEV#/dev/nvme} " in boots[0].script and " $NULLDEV events" in boots[-1].script
+    assert all("iostats_passthrough" in boot.script[len(bench.PROLOGUE):].splitlines()[0] for boot in boots)
+    assert "must iocost --registration user --count 32 --bs 128k --through passthru $NULLDEV $DEV" in boots[0].script
+    place = plan.places("DEV")
+    done = subprocess.run(["sh", "-c", f"DEV=/dev/nvme0n1; echo {place}"], capture_output=True, text=True)
+    assert done.stdout == "/dev/ng0n1\n"
+
+
 def test_an_unpatched_kernel_registers_no_dmabuf():
     assert columns.registrations(columns.COLUMNS["unpatched"], ("none", "user", "dmabuf")) == ("none", "user")
 
