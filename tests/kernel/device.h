@@ -239,7 +239,7 @@ static inline enum t_result watched_exit(struct t_buf *buf)
 	return T_PASS;
 }
 
-/* Invalidates until told to stop; the longest that the exporter waited. */
+/* Invalidates until told to stop; how long the exporter waited, in seconds. */
 struct storm {
 	struct t_buf *buf;
 	unsigned int pause;	/* in microseconds; so many after each */
@@ -247,6 +247,8 @@ struct storm {
 	atomic_uint count;
 	int error;
 	double worst;
+	float took[4096];	/* the last ones that met a mapping */
+	unsigned int met;
 	pthread_t thread;
 };
 
@@ -255,11 +257,15 @@ static inline void *blow(void *arg)
 	struct storm *storm = arg;
 
 	while (!storm->stop && !storm->error) {
-		double before = now();
+		const bool mapped = ask(storm->buf, DMA_BUF_IO_TEST_LIVE);
+		double before = now(), took;
 
 		storm->error = control(storm->buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL);
-		if (now() - before > storm->worst)
-			storm->worst = now() - before;
+		took = now() - before;
+		if (took > storm->worst)
+			storm->worst = took;
+		if (mapped)
+			storm->took[storm->met++ % T_COUNT(storm->took)] = took;
 		storm->count++;
 		if (storm->pause)
 			usleep(storm->pause);
@@ -267,9 +273,29 @@ static inline void *blow(void *arg)
 	return NULL;
 }
 
-/* Something happens to the device, and an exporter invalidates all the while: its longest wait in seconds. */
+static inline int shorter(const void *a, const void *b)
+{
+	const float x = *(const float *)a, y = *(const float *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static inline double storm_median(struct storm *storm)
+{
+	const size_t n = storm->met < T_COUNT(storm->took) ? storm->met : T_COUNT(storm->took);
+
+	qsort(storm->took, n, sizeof(storm->took[0]), shorter);
+	return n ? storm->took[n / 2] : 0;
+}
+
+struct storm_wait {
+	double median, worst;	/* in seconds */
+	unsigned int count;
+};
+
+/* Something happens to the device, and an exporter invalidates all the while. */
 static inline enum t_result stormy_for(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
-				       enum t_mode mode, unsigned int rounds, double *worst)
+				       enum t_mode mode, unsigned int rounds, struct storm_wait *wait)
 {
 	struct load load = { .disk = disk, .fd = fd, .mode = mode };
 	struct event event = { .happen = happen, .rounds = rounds };
@@ -290,7 +316,7 @@ static inline enum t_result stormy_for(struct t_disk *disk, int fd, int (*happen
 	t_diag("%u invalidations, the longest %.3f s, %llu mappings", storm.count, storm.worst,
 	       (unsigned long long)ask(&buf, DMA_BUF_IO_TEST_TOTAL));
 	T_CHECK(storm.worst < 20, "an invalidation took %.1f s", storm.worst);
-	*worst = storm.worst;
+	*wait = (struct storm_wait){ storm_median(&storm), storm.worst, storm.met };
 	T_IS(t_clear(&load.ring, 0), 1, "unregister");
 	t_ring_exit(&load.ring);
 	return watched_exit(&buf);
@@ -299,9 +325,9 @@ static inline enum t_result stormy_for(struct t_disk *disk, int fd, int (*happen
 static inline enum t_result stormy(struct t_disk *disk, int fd, int (*happen)(unsigned int round),
 				   enum t_mode mode, unsigned int rounds)
 {
-	double worst;
+	struct storm_wait wait;
 
-	return stormy_for(disk, fd, happen, mode, rounds, &worst);
+	return stormy_for(disk, fd, happen, mode, rounds, &wait);
 }
 
 #endif
