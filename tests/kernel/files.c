@@ -15,18 +15,6 @@ static struct t_buf buf;
 static unsigned char *direct, *cached, *want, *zeros;
 static unsigned int seed;
 
-/* What byte @pos of a file holds after it was written with @which. */
-static void pattern(unsigned char *to, size_t len, uint64_t pos, unsigned int which)
-{
-	uint64_t word, i;
-
-	for (i = 0; i < len; i += sizeof(word)) {
-		word = ((uint64_t)which << 40 ^ (pos + i)) * 0x9e3779b97f4a7c15ULL;
-		word ^= word >> 31;
-		memcpy(to + i, &word, len - i < sizeof(word) ? len - i : sizeof(word));
-	}
-}
-
 static int use(const struct file *file)
 {
 	return t_register(&ring, 0, buf.fd, file->fd, 0);

@@ -93,6 +93,18 @@ static inline void file_remove(struct file *file)
 	unlink(file->path);
 }
 
+/* What byte @pos of a file holds after it was written with @which. */
+static inline void pattern(unsigned char *to, size_t len, uint64_t pos, unsigned int which)
+{
+	uint64_t word, i;
+
+	for (i = 0; i < len; i += sizeof(word)) {
+		word = ((uint64_t)which << 40 ^ (pos + i)) * 0x9e3779b97f4a7c15ULL;
+		word ^= word >> 31;
+		memcpy(to + i, &word, len - i < sizeof(word) ? len - i : sizeof(word));
+	}
+}
+
 static inline off_t file_size(const struct file *file)
 {
 	struct stat st;
