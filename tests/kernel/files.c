@@ -6,6 +6,12 @@
  */
 #include "files.h"
 
+#include <linux/fscrypt.h>
+#include <linux/fsverity.h>
+#include <linux/dqblk_xfs.h>
+#include <sys/quota.h>
+#include <sys/swap.h>
+
 #define SIZE_BUF	(4 * T_MIB)
 #define BLOCK		T_PAGE		/* of the file systems */
 
@@ -693,10 +699,101 @@ static enum t_result no_space(void)
 	return T_PASS;
 }
 
-/* What direct I/O without us says, and what it leaves. */
-static enum t_result as_plain(struct file *file, bool write, int fd)
+/*
+ * There is space for a part of what is written: the same result as of plain direct I/O,
+ * the same size, and in each block what was there or what was written.
+ */
+#define FREED	(8 * BLOCK)
+#define MORE	(64 * BLOCK)
+
+struct attempt {
+	int result;
+	off_t size;
+	unsigned int changed;		/* blocks */
+};
+
+static enum t_result too_much(const struct file *file, const struct file *hog, bool dmabuf, size_t pos, struct attempt *got)
 {
-	struct t_io io = io_at(file, write, 0, BLOCK, 0), plain = io;
+	struct t_io io = io_at(file, true, 0, MORE, pos);
+	size_t i;
+
+	T_CHECK(!fallocate(hog->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, FREED), "punch: %m");
+	sync();
+	memset(cached, 0, MORE);
+	T_CHECK(pread(file->cached, cached, MORE, pos) >= 0, "read: %m");
+	pattern(want, MORE, pos, ++seed);
+	memcpy(direct, want, MORE);
+	t_buf_begin(&buf);
+	memcpy(buf.map, want, MORE);
+	t_buf_end(&buf);
+	if (!dmabuf) {
+		io.slot = -1;
+		io.addr = (uintptr_t)direct;
+	}
+	*got = (struct attempt){ .result = t_rw(&ring, &io), .size = file_size(file) };
+	memset(direct, 0, MORE);
+	T_CHECK(pread(file->fd, direct, MORE, pos) >= 0, "plain read: %m");
+	for (i = 0; i < MORE; i += BLOCK) {
+		const bool is_old = !memcmp(direct + i, cached + i, BLOCK);
+
+		T_CHECK(is_old || !memcmp(direct + i, want + i, BLOCK), "neither what was there nor what was written, %zu on", i);
+		T_CHECK(!is_old || (ssize_t)i >= got->result, "not written, %zu on, although it says %d", i, got->result);
+		got->changed += !is_old;
+	}
+	t_diag("%s write: %s, %u blocks of %lu changed", dmabuf ? "dma-buf" : "plain", t_number(got->result), got->changed, MORE / BLOCK);
+	/* as it was, for the next one */
+	if (pos < T_MIB)
+		T_CHECK(pwrite(file->cached, cached, T_MIB - pos, pos) == (ssize_t)(T_MIB - pos), "write: %m");
+	i = pos < T_MIB ? T_MIB : pos;
+	T_CHECK(!fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i, pos + MORE - i), "punch: %m");
+	sync();
+	while (!fallocate(hog->fd, 0, file_size(hog), BLOCK))
+		;
+	return T_PASS;
+}
+
+static enum t_result in_what_is_free(const struct file *file, const struct file *hog)
+{
+	/* from what has blocks to what has none; where there are none; across the end of the file */
+	static const size_t places[] = { T_MIB - 4 * BLOCK, 8 * T_MIB, 16 * T_MIB - MORE / 2 };
+	size_t size = 1024 * T_MIB, i;
+	struct attempt plain, ours;
+
+	T_CHECK(!ftruncate(file->fd, 16 * T_MIB), "ftruncate: %m");
+	T_IS(use(file), 1, "register");
+	for (; size >= BLOCK; size /= 2)
+		while (!fallocate(hog->fd, 0, file_size(hog), size))
+			;
+	for (i = 0; i < T_COUNT(places); i++) {
+		T_TRY(too_much(file, hog, false, places[i], &plain));
+		T_TRY(too_much(file, hog, true, places[i], &ours));
+		T_CHECK(plain.result == -ENOSPC || (plain.result > 0 && plain.result < (int)MORE), "a plain write: %s",
+			t_number(plain.result));
+		T_IS(ours.result, plain.result, "a write without enough space");
+		T_IS(ours.size, plain.size, "size");
+		T_IS(ours.changed, plain.changed, "blocks that changed");
+	}
+	return T_PASS;
+}
+
+static enum t_result some_space(void)
+{
+	enum t_result result;
+	struct file file, hog;
+
+	T_TRY(filled(&file, "full", T_MIB));
+	file_open(&hog, "hog", O_TRUNC);
+	result = in_what_is_free(&file, &hog);
+	file_remove(&hog);
+	poison();
+	file_remove(&file);
+	return result;
+}
+
+/* What direct I/O without us says, and what it leaves. */
+static enum t_result as_plain_at(struct file *file, bool write, int fd, size_t len, uint64_t pos)
+{
+	struct t_io io = io_at(file, write, 0, len, pos), plain = io;
 
 	io.fd = plain.fd = fd;
 	plain.slot = -1;
@@ -705,9 +802,24 @@ static enum t_result as_plain(struct file *file, bool write, int fd)
 	return T_PASS;
 }
 
+static enum t_result as_plain(struct file *file, bool write, int fd)
+{
+	return as_plain_at(file, write, fd, BLOCK, 0);
+}
+
+static int set_flag(const struct file *file, unsigned int flag, bool on)
+{
+	int flags;
+
+	if (ioctl(file->fd, FS_IOC_GETFLAGS, &flags))
+		return -errno;
+	flags = on ? flags | flag : flags & ~flag;
+	return ioctl(file->fd, FS_IOC_SETFLAGS, &flags) ? -errno : 0;
+}
+
 static enum t_result bad_input(void)
 {
-	int dir = t_open(MOUNTED, O_RDONLY | O_DIRECTORY), fd, pipes[2], flags;
+	int dir = t_open(MOUNTED, O_RDONLY | O_DIRECTORY), fd, pipes[2];
 	struct file file;
 
 	T_TRY(filled(&file, "bad", T_MIB));
@@ -730,13 +842,105 @@ static enum t_result bad_input(void)
 	T_IS(rw(&file, false, 0, BLOCK, 0), -EINVAL, "a file that has lost O_DIRECT");
 	T_CHECK(!fcntl(file.fd, F_SETFL, O_DIRECT), "F_SETFL: %m");
 
-	T_CHECK(!ioctl(file.fd, FS_IOC_GETFLAGS, &flags), "FS_IOC_GETFLAGS: %m");
-	flags |= FS_IMMUTABLE_FL;
-	T_CHECK(!ioctl(file.fd, FS_IOC_SETFLAGS, &flags), "FS_IOC_SETFLAGS: %m");
+	T_IS(set_flag(&file, FS_IMMUTABLE_FL, true), 0, "chattr +i");
 	T_TRY(as_plain(&file, true, file.fd));
 	T_TRY(as_plain(&file, false, file.fd));
-	flags &= ~FS_IMMUTABLE_FL;
-	T_CHECK(!ioctl(file.fd, FS_IOC_SETFLAGS, &flags), "FS_IOC_SETFLAGS: %m");
+	T_IS(set_flag(&file, FS_IMMUTABLE_FL, false), 0, "chattr -i");
+	file_remove(&file);
+	return T_PASS;
+}
+
+static enum t_result while_swapped_to(struct file *file)
+{
+	T_TRY(as_plain(file, true, file->fd));
+	T_IS(rw(file, true, 0, BLOCK, T_MIB), -ETXTBSY, "write");
+	T_IS(rw(file, true, 0, BLOCK, 4 * T_MIB), -ETXTBSY, "append");
+	T_TRY(as_plain(file, false, file->fd));
+	T_IS(use(file), 1, "register");
+	T_IS(rw(file, true, 0, BLOCK, T_MIB), -ETXTBSY, "write by a slot that is new");
+	return T_PASS;
+}
+
+/* Refused as long as it is swapped to, which a slot does not keep it from. */
+static enum t_result swapped_to(void)
+{
+	struct {
+		unsigned char boot[1024];
+		uint32_t version, last_page, bad_pages;
+	} header = { .version = 1, .last_page = 4 * T_MIB / T_PAGE - 1 };
+	enum t_result result;
+	struct file file;
+
+	T_TRY(filled(&file, "swap", 4 * T_MIB));
+	memset(direct, 0, T_PAGE);
+	memcpy(direct, &header, sizeof(header));
+	memcpy(direct + T_PAGE - 10, "SWAPSPACE2", 10);
+	T_CHECK(pwrite(file.fd, direct, T_PAGE, 0) == T_PAGE, "writing the header: %m");
+	T_IS(use(&file), 1, "register");
+	if (swapon(file.path, 0)) {
+		T_CHECK(errno == ENOSYS, "swapon: %m");
+		file_remove(&file);
+		return t_skip("a kernel that does not swap (CONFIG_SWAP)");
+	}
+	result = while_swapped_to(&file);
+	if (swapoff(file.path))
+		t_die("swapoff: %m");
+	poison();
+	T_TRY(result);
+	T_TRY(writes(&file, 0, T_MIB, T_MIB));
+	file_remove(&file);
+	return T_PASS;
+}
+
+static int remount(bool writable, const char *options)
+{
+	return mount(NULL, MOUNTED, NULL, MS_REMOUNT | (writable ? 0 : MS_RDONLY), options) ? -errno : 0;
+}
+
+/* Who closes a file last may be about to. */
+static int remount_read_only(void)
+{
+	double end = now() + bound(10);
+	int ret;
+
+	while ((ret = remount(false, NULL)) == -EBUSY && now() < end)
+		usleep(10000);
+	return ret;
+}
+
+/* A slot is an open file: of one that may be written there is no mount for reading only. */
+static enum t_result read_only(void)
+{
+	struct file file;
+	int fd;
+
+	T_TRY(filled(&file, "read-only", T_MIB));
+	T_IS(use(&file), 1, "register");
+	T_IS(remount(false, NULL), -EBUSY, "remounting with a file that may be written");
+	file_close(&file);
+	T_IS(remount(false, NULL), -EBUSY, "remounting with a slot of it");
+	T_IS(t_clear(&ring, 0), 1, "clear");
+	T_IS(remount_read_only(), 0, "remounting");
+
+	fd = t_open(file.path, O_RDONLY | O_DIRECT);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_TRY(as_plain(&file, false, fd));
+	T_TRY(as_plain(&file, true, fd));
+	file.fd = fd;
+	file.cached = t_open(file.path, O_RDONLY);
+	pattern(want, T_MIB, 0, 0);
+	poison();
+	T_TRY(reads(&file, 512, T_MIB, 0, want, T_MIB));
+	T_CHECK(open(file.path, O_RDWR | O_DIRECT) < 0 && errno == EROFS, "open for writing: %m");
+	/* a reader's slot is in nobody's way */
+	T_IS(remount(true, NULL), 0, "remounting for writing");
+	T_IS(remount_read_only(), 0, "remounting for reading, with a reader's slot");
+	T_IS(remount(true, NULL), 0, "remounting for writing");
+	close(fd);
+	close(file.cached);
+	file_open(&file, "read-only", 0);
+	T_IS(use(&file), 1, "register");
+	T_TRY(writes(&file, 512, 65536, 4096));
 	file_remove(&file);
 	return T_PASS;
 }
@@ -787,6 +991,209 @@ static enum t_result shut_down(void)
 	return T_PASS;
 }
 
+/* Where ordinary direct I/O goes through the page cache, dma-bufs are refused, and nothing has changed. */
+static enum t_result refuses(const struct file *file, size_t len)
+{
+	pattern(want, len, 0, ++seed);
+	t_buf_begin(&buf);
+	memcpy(buf.map, want, len);
+	t_buf_end(&buf);
+	T_IS(rw(file, true, 0, len, 0), -EOPNOTSUPP, "write");
+	t_buf_begin(&buf);
+	memcpy(buf.map, buf.poison, len);
+	t_buf_end(&buf);
+	T_IS(rw(file, false, 0, len, 0), -EOPNOTSUPP, "read");
+	t_buf_begin(&buf);
+	T_CHECK(t_buf_intact(&buf, 0, buf.size), "a read that was refused");
+	t_buf_end(&buf);
+	return T_PASS;
+}
+
+/* A file is told to have its data in the journal with a slot registered, and not to. */
+static enum t_result journalled(void)
+{
+	struct file file;
+
+	T_TRY(filled(&file, "journalled", T_MIB));
+	T_IS(use(&file), 1, "register");
+	T_TRY(writes(&file, 0, 65536, 4096));
+	pattern(want + T_MIB, T_MIB, 0, 0);
+	pattern(want + T_MIB + 4096, 65536, 4096, seed);
+	T_IS(set_flag(&file, FS_JOURNAL_DATA_FL, true), 0, "chattr +j");
+	T_TRY(refuses(&file, 65536));
+	T_TRY(holds(&file, 0, want + T_MIB, T_MIB));
+	T_IS(use(&file), -EOPNOTSUPP, "register");
+	T_IS(set_flag(&file, FS_JOURNAL_DATA_FL, false), 0, "chattr -j");
+	T_TRY(reads(&file, 512, T_MIB, 0, want + T_MIB, T_MIB));
+	T_TRY(writes(&file, 0, 65536, 0));
+	T_IS(use(&file), 1, "register again");
+	T_TRY(writes(&file, 0, 65536, 8192));
+	file_remove(&file);
+	return T_PASS;
+}
+
+/* An error has made the file system one for reading only, under a file that could be written. */
+static enum t_result gives_up(void)
+{
+	struct file file;
+
+	T_TRY(filled(&file, "aborted", T_MIB));
+	T_IS(use(&file), 1, "register");
+	T_TRY(writes(&file, 0, 65536, 4096));
+	T_IS(remount(true, "abort"), 0, "remounting with abort");
+	T_TRY(as_plain(&file, true, file.fd));
+	T_IS(rw(&file, true, 0, BLOCK, 0), -EROFS, "write");
+	T_TRY(as_plain(&file, false, file.fd));
+	T_IS(t_clear(&ring, 0), 1, "clear");
+	file_close(&file);
+	return T_PASS;
+}
+
+/* What the file's owner may not have; root may, so it is the owner who writes. */
+#define OWNER	1000
+#define MAY_HAVE	(2 * T_MIB)
+
+static enum t_result over_quota(void)
+{
+	struct fs_disk_quota limit = {
+		.d_version = FS_DQUOT_VERSION, .d_flags = FS_USER_QUOTA, .d_fieldmask = FS_DQ_BHARD, .d_id = OWNER,
+		.d_blk_hardlimit = MAY_HAVE / 512,
+	};
+	enum t_result result;
+	struct file file;
+
+	T_TRY(filled(&file, "quota", T_MIB));
+	T_CHECK(!ftruncate(file.fd, 16 * T_MIB) && !fchown(file.fd, OWNER, OWNER), "fchown: %m");
+	T_CHECK(!quotactl(QCMD(Q_XSETQLIM, USRQUOTA), t_dev, OWNER, (void *)&limit), "Q_XSETQLIM: %m");
+	T_IS(use(&file), 1, "register");
+	T_CHECK(!seteuid(OWNER), "seteuid: %m");
+	T_IS(rw(&file, true, 0, SIZE_BUF, 4 * T_MIB), -EDQUOT, "write");
+	result = as_plain_at(&file, true, file.fd, SIZE_BUF, 8 * T_MIB);
+	if (seteuid(0))
+		t_die("seteuid: %m");
+	T_TRY(result);
+	T_TRY(writes(&file, 0, 65536, 4096));
+	poison();
+	file_remove(&file);
+	return T_PASS;
+}
+
+static enum t_result refused_whole(void)
+{
+	struct file file;
+
+	T_TRY(filled(&file, "refused", T_MIB));
+	T_IS(use(&file), -EOPNOTSUPP, "register");
+	file_remove(&file);
+	return T_PASS;
+}
+
+/* Small files have their data in the inode. */
+static enum t_result in_the_inode(void)
+{
+	struct file file;
+
+	T_TRY(filled(&file, "inline", 48));
+	T_IS(use(&file), -EOPNOTSUPP, "register");
+	pattern(want, T_MIB, 0, 0);
+	T_CHECK(pwrite(file.cached, want, T_MIB, 0) == T_MIB && !fsync(file.cached), "writing: %m");
+	T_IS(use(&file), 1, "register what has grown");
+	T_TRY(reads(&file, 0, T_MIB, 0, want, T_MIB));
+	T_TRY(writes(&file, 0, 8192, 4096));
+	file_remove(&file);
+
+	/* a file that was empty when it was registered, and one that gets blocks by us */
+	file_open(&file, "inline", O_TRUNC);
+	T_IS(use(&file), 1, "register an empty file");
+	pattern(want + T_MIB, 48, 0, 0);
+	T_CHECK(pwrite(file.cached, want + T_MIB, 48, 0) == 48, "writing: %m");
+	T_TRY(refuses(&file, 512));
+	T_TRY(holds(&file, 0, want + T_MIB, 48));
+	file_remove(&file);
+	file_open(&file, "inline", O_TRUNC);
+	T_IS(use(&file), 1, "register an empty file");
+	T_TRY(writes(&file, 0, 512, 0));
+	T_TRY(reads(&file, 1024, 4096, 0, want, 512));
+	file_remove(&file);
+	return T_PASS;
+}
+
+/* Blocks by lists, as of ext3: what is there can be written, what is not would be written through the page cache. */
+static enum t_result no_extents(void)
+{
+	struct file file;
+
+	T_TRY(filled(&file, "blocks", 4 * PART));
+	T_CHECK(!fallocate(file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * PART, PART), "punch: %m");
+	T_IS(use(&file), 1, "register");
+	pattern(cached + T_MIB, 4 * PART, 0, 0);
+	memset(cached + T_MIB + 2 * PART, 0, PART);
+	T_TRY(reads(&file, 512, 4 * PART, 0, cached + T_MIB, 4 * PART));
+	T_IS(rw(&file, true, 0, 8192, 2 * PART), -EOPNOTSUPP, "write to a hole");
+	T_TRY(holds(&file, 0, cached + T_MIB, 4 * PART));
+	/* what comes before is */
+	pattern(want, 2 * PART, PART, ++seed);
+	t_buf_begin(&buf);
+	memcpy(buf.map, want, 2 * PART);
+	t_buf_end(&buf);
+	T_IS(rw(&file, true, 0, 2 * PART, PART), PART, "write up to a hole");
+	poison();
+	T_TRY(holds(&file, PART, want, PART));
+	T_TRY(holds(&file, 2 * PART, zeros, PART));
+	T_TRY(writes(&file, 512, PART, PART / 2));
+	T_TRY(writes(&file, 512, 512, 3 * PART + 512));
+	file_remove(&file);
+	return T_PASS;
+}
+
+static enum t_result encrypted(void)
+{
+	struct fscrypt_policy_v2 policy = {
+		.version = FSCRYPT_POLICY_V2,
+		.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS,
+		.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS,
+		.flags = FSCRYPT_POLICY_FLAGS_PAD_32,
+	};
+	struct {
+		struct fscrypt_add_key_arg arg;
+		unsigned char raw[64];
+	} key = { .arg = { .key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER, .raw_size = sizeof(key.raw) } };
+	struct file file;
+	int dir;
+
+	pattern(key.raw, sizeof(key.raw), 0, 0);
+	T_CHECK(!mkdir(MOUNTED "/secret", 0700), "mkdir: %m");
+	dir = t_open(MOUNTED "/secret", O_RDONLY | O_DIRECTORY);
+	T_CHECK(!ioctl(dir, FS_IOC_ADD_ENCRYPTION_KEY, &key), "FS_IOC_ADD_ENCRYPTION_KEY: %m");
+	memcpy(policy.master_key_identifier, key.arg.key_spec.u.identifier, sizeof(policy.master_key_identifier));
+	T_CHECK(!ioctl(dir, FS_IOC_SET_ENCRYPTION_POLICY, &policy), "FS_IOC_SET_ENCRYPTION_POLICY: %m");
+	close(dir);
+	T_TRY(filled(&file, "secret/file", T_MIB));
+	T_IS(use(&file), -EOPNOTSUPP, "register");
+	file_remove(&file);
+	return T_PASS;
+}
+
+/* A file that is verified since it was registered, and one that was before. */
+static enum t_result verified(void)
+{
+	struct fsverity_enable_arg arg = { .version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = BLOCK };
+	struct file file;
+	int fd;
+
+	T_TRY(filled(&file, "verity", T_MIB));
+	file_close(&file);
+	fd = t_open(file.path, O_RDONLY | O_DIRECT);
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), 1, "register");
+	T_CHECK(!ioctl(fd, FS_IOC_ENABLE_VERITY, &arg), "FS_IOC_ENABLE_VERITY: %m");
+	file.fd = fd;
+	T_IS(rw(&file, false, 0, BLOCK, 0), -EOPNOTSUPP, "read");
+	T_IS(t_register(&ring, 0, buf.fd, fd, 0), -EOPNOTSUPP, "register");
+	close(fd);
+	unlink(file.path);
+	return T_PASS;
+}
+
 static const struct {
 	const char *name;
 	enum t_result (*run)(void);
@@ -805,7 +1212,10 @@ static const struct {
 	{ "a storm of invalidations", paced },
 	{ "a storm without a pause", unpaced },
 	{ "no space", no_space },
+	{ "some space", some_space },
 	{ "bad input", bad_input },
+	{ "a swap file", swapped_to },
+	{ "mounted for reading only", read_only },
 	{ "unmounting", mounted },
 	{ "shut down", shut_down },
 };
@@ -817,6 +1227,27 @@ static const struct file_system systems[] = {
 };
 
 #define PER_SYSTEM	(T_MODES + 2 + T_COUNT(tests))
+
+/* File systems that are made for one test, which may need a kernel that has something, as a file says. */
+#define MKFS_EXT4	"mkfs.ext4 -F -q -E nodiscard %1$s 128M"
+
+static const struct {
+	struct file_system fs;
+	const char *name;
+	enum t_result (*run)(void);
+	const char *file, *option;
+} specials[] = {
+	{ { "ext4", "ext4", MKFS_EXT4, "nodelalloc" }, "a file with data in the journal", journalled, NULL, NULL },
+	{ { "ext4", "ext4", MKFS_EXT4, "data=journal" }, "all data in the journal", refused_whole, NULL, NULL },
+	{ { "ext4", "ext4", MKFS_EXT4 " -O inline_data", "" }, "data in the inode", in_the_inode, NULL, NULL },
+	{ { "ext4", "ext4", MKFS_EXT4 " -O ^extent,^64bit", "" }, "no extents", no_extents, NULL, NULL },
+	{ { "ext4", "ext4", MKFS_EXT4, "errors=remount-ro" }, "an error", gives_up, NULL, NULL },
+	{ { "ext4", "ext4", MKFS_EXT4 " -O quota", "usrquota" }, "quota", over_quota, "/proc/sys/fs/quota", "CONFIG_QUOTA" },
+	{ { "xfs", "xfs", "mkfs.xfs -f -K -q -d size=320m %1$s", "uquota" }, "quota", over_quota, "/proc/fs/xfs/xqm", "CONFIG_XFS_QUOTA" },
+	{ { "ext4", "ext4", MKFS_EXT4 " -O encrypt", "" }, "an encrypted file", encrypted, "/sys/fs/ext4/features/encryption",
+	  "CONFIG_FS_ENCRYPTION" },
+	{ { "ext4", "ext4", MKFS_EXT4 " -O verity", "" }, "fs-verity", verified, "/sys/fs/ext4/features/verity", "CONFIG_FS_VERITY" },
+};
 
 static void run_system(void)
 {
@@ -839,15 +1270,41 @@ static void run_system(void)
 	}
 }
 
-int main(int argc, char **argv)
+static enum t_result run_special(unsigned int i)
+{
+	enum t_result result;
+
+	if (specials[i].file && access(specials[i].file, F_OK))
+		return t_skip("a kernel that has none (%s)", specials[i].option);
+	fs = &specials[i].fs;
+	T_TRY(mount_fs(fs, true));
+	t_ring_init(&ring, T_PLAIN, 64, 1);
+	result = specials[i].run();
+	t_ring_exit(&ring);
+	files_close_all();
+	unmount_fs();
+	if (result != T_PASS)
+		poison();
+	return result;
+}
+
+static bool wanted(const struct file_system *which)
 {
 	const char *only = getenv("FS");
+
+	return !only || !strcmp(only, which->name);
+}
+
+int main(int argc, char **argv)
+{
 	unsigned int count = 0;
 	size_t i;
 
 	for (i = 0; i < T_COUNT(systems); i++)
-		count += !only || !strcmp(only, systems[i].name);
-	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, count * PER_SYSTEM);
+		count += wanted(&systems[i]) ? PER_SYSTEM : 0;
+	for (i = 0; i < T_COUNT(specials); i++)
+		count += wanted(&specials[i].fs);
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, count);
 	if (!t_dev2)
 		t_die("no second disk, for XFS's realtime device: name it in DEV2=");
 	if (t_buf_init(&buf, T_UDMABUF, SIZE_BUF) != T_PASS)
@@ -858,8 +1315,12 @@ int main(int argc, char **argv)
 	zeros = calloc(1, 2 * SIZE_BUF);
 	for (i = 0; i < T_COUNT(systems); i++) {
 		fs = &systems[i];
-		if (!only || !strcmp(only, fs->name))
+		if (wanted(fs))
 			run_system();
+	}
+	for (i = 0; i < T_COUNT(specials); i++) {
+		if (wanted(&specials[i].fs))
+			t_report(run_special(i), "%s: %s", specials[i].fs.name, specials[i].name);
 	}
 	t_buf_exit(&buf);
 	return t_finish();
