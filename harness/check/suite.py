@@ -105,8 +105,8 @@ ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-
 
 
 def makers() -> dict[str, Path | bytes]:
-    """What makes file systems."""
-    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.ext4", "mkfs.xfs")}
+    """What makes file systems, and checks them."""
+    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.ext4", "mkfs.xfs", "e2fsck", "xfs_repair")}
 
 
 def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = f"{ZONED} {SLOW}",

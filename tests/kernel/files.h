@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
@@ -33,6 +34,33 @@ static inline enum t_result mount_fs(const struct file_system *fs, bool make)
 	if (mount(t_dev, MOUNTED, fs->type, 0, options))
 		return t_skip("mounting %s: %m (CONFIG_XFS_FS, CONFIG_EXT4_FS)", fs->name);
 	return T_PASS;
+}
+
+/* What is on the disks, which must not change meanwhile, agrees with itself. */
+static inline enum t_result check_fs(const struct file_system *fs, const char *dev, const char *dev2)
+{
+	const bool realtime = !strncmp(fs->options, "rtdev", 5);
+	char command[256];
+	int status, lines;
+	FILE *log;
+
+	if (!strcmp(fs->type, "xfs"))
+		snprintf(command, sizeof(command), "xfs_repair -n %s %s %s", realtime ? "-r" : "", realtime ? dev2 : "", dev);
+	else
+		snprintf(command, sizeof(command), "e2fsck -fn %s", dev);
+	strncat(command, " >/tmp/fsck.log 2>&1", sizeof(command) - strlen(command) - 1);
+	status = system(command);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return t_skip("no %.*s here", (int)strcspn(command, " "), command);
+	if (!status)
+		return T_PASS;
+	log = fopen("/tmp/fsck.log", "r");
+	for (lines = 0; lines < 30 && log && fgets(command, sizeof(command), log); lines++)
+		t_diag("%.*s", (int)strcspn(command, "\n"), command);
+	if (log)
+		fclose(log);
+	t_diag("status %#x of fsck", status);
+	return T_FAIL;
 }
 
 /* Who closes a file last, a ring perhaps, may be about to. */

@@ -4,7 +4,8 @@
  * by plain direct I/O, through the page cache and a mapping of it, and what changes
  * the file's size and blocks. A model in memory says what each must find.
  *
- * SEED= repeats a run, OPS= is how many operations each file system gets.
+ * SEED= repeats a run, OPS= is how many operations each file system gets, which
+ * fsck must find right afterwards, if it is here; FS= names one of them.
  */
 #include "files.h"
 
@@ -92,6 +93,11 @@ static void note(const char *fmt, ...)
 	va_end(args);
 }
 
+static ssize_t or_errno(ssize_t ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
 static size_t left_at(size_t pos, size_t len)
 {
 	return pos >= size ? 0 : len < size - pos ? len : size - pos;
@@ -144,8 +150,14 @@ static enum t_result plain_read(void)
 	bool direct = below(2);
 	size_t unit = direct ? 512 : 1, len = some_length(unit, MAX), pos = somewhere(unit, MAX);
 
+	/*
+	 * XFS may have promised blocks behind the end of a file to whom nothing is written
+	 * back; plain direct I/O that meets them says EIO (7.3.4, and no dma-buf about).
+	 */
+	if (direct && left_at(pos, len) && !strcmp(fs->type, "xfs"))
+		len = (left_at(pos, len) + 511) / 512 * 512;
 	note("%s read %zu at %zu", direct ? "direct" : "buffered", len, pos);
-	T_IS(pread(direct ? file.fd : file.cached, bounce, len, pos), left_at(pos, len), "read");
+	T_IS(or_errno(pread(direct ? file.fd : file.cached, bounce, len, pos)), left_at(pos, len), "read");
 	return t_same("read", bounce, model + pos, left_at(pos, len)) ? T_PASS : T_FAIL;
 }
 
@@ -156,7 +168,7 @@ static enum t_result plain_write(void)
 
 	note("%s write %zu at %zu", direct ? "direct" : "buffered", len, pos);
 	fill(bounce, len);
-	T_IS(pwrite(direct ? file.fd : file.cached, bounce, len, pos), len, "write");
+	T_IS(or_errno(pwrite(direct ? file.fd : file.cached, bounce, len, pos)), len, "write");
 	model_write(bounce, pos, len);
 	return T_PASS;
 }
@@ -298,7 +310,7 @@ static enum t_result step(void)
 static enum t_result is_right(void)
 {
 	T_IS(file_size(&file), size, "size");
-	T_IS(pread(file.cached, bounce, MAX, 0), size, "read");
+	T_IS(or_errno(pread(file.cached, bounce, MAX, 0)), size, "read");
 	return t_same("the file", bounce, model, size) ? T_PASS : T_FAIL;
 }
 
@@ -316,6 +328,7 @@ static enum t_result again(void)
 static enum t_result operations(unsigned int ops)
 {
 	enum t_result result;
+	double start = now();
 	unsigned int i;
 
 	T_TRY(mount_fs(fs, true));
@@ -336,19 +349,21 @@ static enum t_result operations(unsigned int ops)
 	if (result == T_FAIL)
 		for (i = count > LOG ? count - LOG : 0; i < count; i++)
 			t_diag("%s", history[i % LOG]);
-	t_diag("%u operations, %u of them writes of parts of blocks that may be shared, refused", count, refused);
+	t_diag("%u operations in %.0f s, %u of them writes of parts of blocks that may be shared, refused", count, now() - start, refused);
 	t_clear(&ring, 0);
 	file_close(&file);
-	unmount_fs();
+	T_IS(unmount_fs(), 0, "unmounting");
+	if (result == T_PASS && check_fs(fs, t_dev, t_dev2) == T_FAIL)
+		result = T_FAIL;
 	return result;
 }
 
 int main(int argc, char **argv)
 {
-	const char *seed = getenv("SEED"), *ops = getenv("OPS");
+	const char *seed = getenv("SEED"), *ops = getenv("OPS"), *only = getenv("FS");
 	size_t i;
 
-	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, T_COUNT(systems));
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, only ? 1 : T_COUNT(systems));
 	state = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) << 20 | getpid();
 	t_diag("SEED=%llu", (unsigned long long)state);
 	state |= 1;
@@ -360,6 +375,8 @@ int main(int argc, char **argv)
 	t_ring_init(&ring, T_PLAIN, 8, 1);
 	for (i = 0; i < T_COUNT(systems); i++) {
 		fs = &systems[i];
+		if (only && strcmp(only, fs->name))
+			continue;
 		t_report(operations(ops ? strtoul(ops, NULL, 0) : 1000), "%s", fs->name);
 	}
 	t_ring_exit(&ring);
