@@ -137,7 +137,7 @@ BOOTS = (Boot("strict", MODES["strict"]),
          *(Boot(name, MODES["strict"], command=f"TESTS='data limits'; {KERNEL_TESTS}", append=f"nvme.sgl_threshold={threshold}")
            for name, threshold in (("prp", 0), ("sgl", 1))),
          Boot("pcie", MODES["strict"], command=f"{BELOW}TESTS='vfio pcie'; {KERNEL_TESTS}", qemu_extra=f"{ALONE} {PORT}"),
-         Boot("files", MODES["lazy"], command=f"TESTS='files fsx'; {KERNEL_TESTS}", files=makers),
+         Boot("files", MODES["lazy"], command=f"TESTS='files snapshot fsx'; {KERNEL_TESTS}", files=makers),
          Boot("reboot", MODES["strict"], command="/tests/shutdown $DEV", down=60, timeout=300),
          Boot("example", MODES["strict"], command="sh /tests/example.sh registered; [ $? -le 1 ]"),
          Boot("host", MODES["strict"], command="cd /p && sh host.sh", files=host_files))
@@ -223,7 +223,7 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     slow("debug-storms", MODES["strict"], "debug", STORMS),
     slow("debug-strict", MODES["strict"], "debug", without=f"{STORMS} {DATA}"),
     slow("debug-data", MODES["strict"], "debug", DATA),
-    slow("debug-files", MODES["strict"], "debug", "files fsx", before="export OPS=3000; "),
+    slow("debug-files", MODES["strict"], "debug", "files snapshot fsx", before="export OPS=3000; "),
     slow("debug-multipath", MODES["strict"], "debug", "slots passthru targets stacked multipath", qemu_extra=TWO,
          before=f"{HEAD}export DEV=$head; ", append="dma_debug_driver=nvme nvme_core.multipath=Y"),
     slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
