@@ -28,6 +28,7 @@ kernel-check.takes = KERNEL_SRC
 kernel-check-all.takes = ARCH KERNEL_SRC
 kernel-series.takes = KERNEL_SRC
 harmless.takes = MODES $(SOURCES)
+scaling.takes = MODES $(SOURCES)
 engine.takes = FIO_SRC
 deb.takes = FIO_SRC
 install.takes = PREFIX DESTDIR FIO_SRC
@@ -87,6 +88,9 @@ baseline: ## [2:00] record this commit in results/history, to be committed (REAS
 	$(VERB)
 
 harmless: ## what it costs those who do not use it, against the unpatched base
+	$(VERB)
+
+scaling: ## what several processors cost per I/O, and the cache lines that they share (MODES=)
 	$(VERB)
 
 compare: ## two records, cell by cell: before, after, ratio, verdict (A= B=: records, or directories of runs)

@@ -23,7 +23,7 @@ from .judge import claims, regress
 from .machine import guest, target
 from .machine.modes import IOMMUS, MODES, MORE_MODES, PC, Board
 from .machine.topologies import TOPOLOGIES
-from .measure import bench, columns, cost, gate, harmless, host
+from .measure import bench, columns, cost, gate, harmless, host, scaling
 from .paths import BUILD, HISTORY, ROOT
 from .record import history, provenance, runs, schema, store
 
@@ -81,6 +81,13 @@ def kernel_series(args: argparse.Namespace) -> int:
 def harmless_run(args: argparse.Namespace) -> int:
     deps.install()
     for line in harmless.report(args.kernel_src, args.fio_src, args.modes or tuple(MODES)):
+        print(line, flush=True)
+    return 0
+
+
+def scaling_run(args: argparse.Namespace) -> int:
+    deps.install()
+    for line in scaling.report(args.kernel_src, args.fio_src, args.modes or tuple(MODES)):
         print(line, flush=True)
     return 0
 
@@ -449,6 +456,9 @@ def parser() -> argparse.ArgumentParser:
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("harmless", harmless_run, (kernel_source, fio_source),
          help="what the series does to those who do not use it").add_argument(
+        "--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
+    verb("scaling", scaling_run, (kernel_source, fio_source),
+         help="what several processors cost per I/O, and the cache lines that they share").add_argument(
         "--modes", type=typed.some_of("modes", MODES), default="", metavar="'MODE ...'", help=f"of {' '.join(MODES)}")
     verb("engine", engine, (fio_source,), help="build fio, the engine and the guest's programs")
 

@@ -246,6 +246,8 @@ def engine(named: str = "") -> None:
                  "the GPUs' tests": ["make", "-C", str(ROOT / "tests/gpu"), "O=../../build"],
                  "the profiler": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "profile.so"),
                                   str(ROOT / "harness/qemu/profile.c")],
+                 "the sharing counter": [*warn, "-Wno-unused-parameter", "-shared", "-fPIC", "-o", str(BUILD / "sharing.so"),
+                                         str(ROOT / "harness/qemu/sharing.c")],
                  "the tests": ["make", jobs, "-C", str(ROOT / "tests/kernel"), "O=../../build/tests"]}
         for what, argv in quick.items():
             compile_quickly(what, argv)

@@ -7,9 +7,11 @@
  * 32 (or --depth, in batches of a quarter of it), between two marks for
  * harness/qemu/profile.c. With --through passthru they are NVMe commands to the
  * disks' /dev/ngXnY. With --files MOUNTED they go to two files that it makes and writes
- * there, each in one extent; the disk below is then named twice. What returns -EAGAIN is
- * counted and sent again. Nothing is in flight at either mark. Prints one line of JSON, in it
- * the guest's time between the marks: on the instruction clock that is a count of its own.
+ * there, each in one extent; the disk below is then named twice. With --processors N as
+ * many processes do that at once, each bound to a processor, with a ring of its own, out of
+ * one memory. What returns -EAGAIN is counted and sent again. Nothing is in flight at
+ * either mark. Prints one line of JSON, in it the guest's time between the marks: on the
+ * instruction clock that is a count of its own.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -18,6 +20,9 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <liburing.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <linux/aio_abi.h>
 #include <linux/dma-buf.h>
 #include <linux/fiemap.h>
@@ -32,7 +37,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,7 +60,7 @@ static enum place place = RANDOM;
 static size_t bs = 4096, size = 64 << 20;
 static uint64_t span = DISK_BYTES;
 static const char *mounted;	/* files there instead of disks */
-static unsigned long count = 10000, depth = MAX_DEPTH, batch, nr_again;
+static unsigned long count = 10000, depth = MAX_DEPTH, processors, batch, nr_again;
 static bool writes, huge, scattered, iopoll;
 
 static struct io_uring ring;
@@ -98,7 +105,7 @@ static void parse(int argc, char **argv)
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
 		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
 		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' },
-		{ "through", 1, NULL, 't' }, { "files", 1, NULL, 'f' }, { }
+		{ "through", 1, NULL, 't' }, { "files", 1, NULL, 'f' }, { "processors", 1, NULL, 'c' }, { }
 	};
 	int c;
 
@@ -114,6 +121,7 @@ static void parse(int argc, char **argv)
 		case 'h': huge = true; break;
 		case 'i': iopoll = true; break;
 		case 'x': scattered = true; break;
+		case 'c': processors = strtoul(optarg, NULL, 0); break;
 		case 'd': depth = strtoul(optarg, NULL, 0); break;
 		case 'f': mounted = optarg; span = CHECKED_BYTES; break;
 		default: exit(2);
@@ -125,6 +133,8 @@ static void parse(int argc, char **argv)
 		errx(2, "there are no passthrough commands to files");
 	if (!depth || depth > MAX_DEPTH)
 		errx(2, "--depth is 1 to %d", MAX_DEPTH);
+	if (processors > (unsigned long)sysconf(_SC_NPROCESSORS_ONLN))
+		errx(2, "--processors is 1 to %ld", sysconf(_SC_NPROCESSORS_ONLN));
 	batch = depth < 4 ? 1 : depth / 4;
 	if (optind != argc - 2 || !bs || bs > size || bs > CHECKED_BYTES || size % 4096)
 		errx(2, "usage: iocost [OPTIONS] NULLDISK DATADISK, with a block no larger than the buffer");
@@ -512,13 +522,70 @@ static void stretch(unsigned long ios)
 	}
 }
 
+static void child_ended(int signal)
+{
+	int status;
+
+	(void)signal;
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		if (status)
+			_exit(1);
+}
+
+static unsigned long self;	/* which of the processes, and where; 0 measures */
+static pthread_barrier_t *meeting;	/* of all; NULL: there is one */
+
+static void meet(void)
+{
+	if (meeting)
+		pthread_barrier_wait(meeting);
+}
+
+static void start_others(void)
+{
+	pthread_barrierattr_t attr;
+
+	meeting = mmap(NULL, sizeof(*meeting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (meeting == MAP_FAILED || pthread_barrierattr_init(&attr) || pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) ||
+	    pthread_barrier_init(meeting, &attr, processors))
+		errx(1, "no barrier");
+	signal(SIGCHLD, child_ended);
+	while (++self < processors) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			err(1, "fork");
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			signal(SIGCHLD, SIG_DFL);
+			return;
+		}
+	}
+	self = 0;
+}
+
+static void stay(void)
+{
+	cpu_set_t there;
+
+	CPU_ZERO(&there);
+	CPU_SET(self, &there);
+	if (sched_setaffinity(0, sizeof(there), &there))
+		err(1, "processor %lu", self);
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long before, commands, available;
+	unsigned long before, commands, available, ios;
 	uint64_t start, took, window;
 
 	parse(argc, argv);
+	ios = count * (processors ?: 1);
 	allocate();
+	if (processors > 1)
+		start_others();
+	if (processors)
+		stay();
 	set_up(argv + optind);
 	available = meminfo("MemAvailable:");
 	start = now_ns();
@@ -530,23 +597,35 @@ int main(int argc, char **argv)
 	available -= meminfo("MemAvailable:");
 	if (registration == DMABUF)
 		register_dmabuf(1);
-	verify();
+	/* all read into the same memory */
+	if (!self)
+		verify();
+	meet();
 	stretch(4 * MAX_DEPTH);
 	if (mounted && syncfs(disk))	/* what the file system has still to say */
 		err(1, "%s", mounted);
 
 	nr_again = 0;
+	meet();
+	if (self) {
+		meet();
+		stretch(count);
+		meet();
+		return nr_again != 0;	/* which only the first one could tell */
+	}
 	before = requests(argv[optind]);
 	window = now_ns();
 	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a" ::: "memory");
+	meet();
 	stretch(count);
+	meet();
 	asm volatile(".byte 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a" ::: "memory");
 	window = now_ns() - window;
 	/* of the disk's own statistics, which leave passthrough out: there each is one command */
-	commands = through == PASSTHRU ? count : requests(argv[optind]) - before;
+	commands = through == PASSTHRU ? ios : requests(argv[optind]) - before;
 
 	printf("{\"ios\": %lu, \"commands\": %lu, \"eagain\": %lu, \"window_ns\": %lu, \"verified\": %u, \"register_ns\": %lu, "
-	       "\"register_bytes\": %ld}\n", count, commands, nr_again, window, NR_CHECKS, took, (long)available);
+	       "\"register_bytes\": %ld}\n", ios, commands, nr_again, window, NR_CHECKS, took, (long)available);
 	/* a ring that is left to exit() keeps the memory for a while after */
 	if (registration != NONE && io_uring_unregister_buffers(&ring))
 		errx(1, "unregistering");

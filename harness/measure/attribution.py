@@ -4,6 +4,7 @@
 import bisect
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,22 +64,33 @@ def plugin_arguments(system_map: str) -> str:
                     f",leave={places['irqentry_exit']:x}" if "irqentry_exit" in places else ""])
 
 
-def window(text: str, system_map: str) -> Window:
-    """What the plugin wrote, by function."""
+def places(system_map: str) -> Callable[[int], tuple[str, bool]]:
+    """Of an address: the function there, and whether it begins there. User space is one, what has no symbol is (unknown)."""
     symbols = text_symbols(system_map)
     addresses = [address for address, _ in symbols]
+
+    def place(address: int) -> tuple[str, bool]:
+        index = bisect.bisect_right(addresses, address) - 1
+        if address < USER_END:
+            return USER, False
+        return (symbols[index][1], addresses[index] == address) if index >= 0 else ("(unknown)", False)
+
+    return place
+
+
+def window(text: str, system_map: str) -> Window:
+    """What the plugin wrote, by function."""
+    place = places(system_map)
     found: Counter[str] = Counter()
-    calls = dict.fromkeys((name for _, name in symbols), 0)
+    calls = dict.fromkeys((name for _, name in text_symbols(system_map)), 0)
     number = instructions = 0
     for line in text.splitlines():
         if line.startswith("interrupts "):
             number, instructions = map(int, line.split()[1:])
             continue
         address, count = line.split()
-        place = int(address, 16)
-        index = bisect.bisect_right(addresses, place) - 1
-        name = USER if place < USER_END else symbols[index][1] if index >= 0 else "(unknown)"
-        if place >= USER_END and index >= 0 and addresses[index] == place:
+        name, begins = place(int(address, 16))
+        if begins:
             calls[name] += int(count)
         found[IDLE if name.partition(".")[0] == "cpu_idle_poll" else name] += int(count)
     return Window(dict(found), calls, number, instructions)

@@ -142,6 +142,7 @@ def harness(*words, **environment):
     ("fuzz", "--seed=odd"),
     ("kernel", "--variant=fast"),
     ("harmless", "--modes=fast"),
+    ("scaling", "--modes=fast"),
     ("test", "--kernel-src=/etc"),
     ("test-debug", "--boots=none"),
     ("test-engine", "--fio-src=/nonexistent"),
