@@ -85,7 +85,7 @@ def ioops_version(fio_src):
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
 def test_option(both, fio_src, engine, row, request):
     tree, so = request.getfixturevalue("later") if row.since > ioops_version(fio_src) else (fio_src, engine)
-    ours = both(tree, row, f"external:{so}", "--registration=user")
+    ours = both(tree, row, f"external:{so}", *row.only_to_us.split())
     theirs = both(tree, row, "io_uring")
     for done, expected in ((theirs, row.theirs), (ours, row.ours)):
         assert "got signal" not in done.stdout + done.stderr

@@ -22,7 +22,7 @@ class Row:
     says: str = ""        # the sentence of a refusal
     since: int = 0        # FIO_IOOPS_VERSION that has it
     on: str = "f"         # a file, or "loop"
-    only_to_us: str = ""  # arguments that the other engine does not have
+    only_to_us: str = "--registration=user"  # arguments that the other engine does not have
 
     @property
     def slug(self) -> str:
@@ -42,7 +42,7 @@ ROWS = (
     Row("sqthread_poll", f"{READS} --sqthread_poll"),
     Row("sqthread_poll_cpu", f"{READS} --sqthread_poll --sqthread_poll_cpu=0"),
     Row("nonvectored", f"{READS} --nonvectored=1"),
-    Row("nonvectored=0", f"{VERIFY.format('crc32c')} --nonvectored=0 --registration=none"),
+    Row("nonvectored=0", f"{VERIFY.format('crc32c')} --nonvectored=0", only_to_us="--registration=none"),
     Row("nowait", f"{READS} --nowait=1", on="loop", theirs=WORKS, ours=WORKS),
     Row("force_async", f"{READS} --force_async=4"),
     Row("hipri", f"{READS} --hipri", FAILS, FAILS, on="loop"),
