@@ -100,6 +100,22 @@ COUNTED(void *, calloc, NULL, blocks, (size_t n, size_t size), n, size)
 COUNTED(FILE *, fopen, NULL, streams, (const char *path, const char *mode), path, mode)
 COUNTED(void *, dlopen, NULL, libraries, (const char *path, int how), path, how)
 
+/* The line is the caller's to free, as soon as there is one; headers make the one of the other. */
+#define LINE(name, parameters, ...)				\
+	ssize_t __real_##name parameters;			\
+	ssize_t __wrap_##name parameters;			\
+	ssize_t __wrap_##name parameters			\
+	{							\
+		const char *had = *line;			\
+		ssize_t got = fails(#name) ? -1 : __real_##name(__VA_ARGS__); \
+								\
+		blocks += !had && *line;			\
+		return got;					\
+	}
+
+LINE(getline, (char **line, size_t *size, FILE *f), line, size, f)
+LINE(__getdelim, (char **line, size_t *size, int end, FILE *f), line, size, end, f)
+
 int __real_dlclose(void *library);
 int __wrap_dlclose(void *library);
 int __wrap_dlclose(void *library)
