@@ -223,16 +223,19 @@ static bool line_has(const char *file, const char *key, const char *const *words
 	return has;
 }
 
-/*
- * On a PC every device snoops the caches. What is left is memory that devices
- * reach through bounce buffers: by choice, or in a guest whose memory is encrypted.
- */
+/* Of lines in cpuinfo that only PCs have. */
+bool buffer_transfers_bounce(void)
+{
+	return line_has("/proc/cmdline", "", (const char *const []){ "swiotlb=", "force", NULL }) ||
+	       line_has("/proc/cpuinfo", "flags", (const char *const []){ " tdx_guest", NULL }) ||
+	       line_has("/proc/cpuinfo", "flags", (const char *const []){ " hypervisor", " sev", NULL });
+}
+
+/* On a PC every device snoops the caches. */
 static bool devices_see_what_the_cpu_does(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
-	return !line_has("/proc/cmdline", "", (const char *const []){ "swiotlb=", "force", NULL }) &&
-	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " tdx_guest", NULL }) &&
-	       !line_has("/proc/cpuinfo", "flags", (const char *const []){ " hypervisor", " sev", NULL });
+	return !buffer_transfers_bounce();
 #else
 	return false;
 #endif

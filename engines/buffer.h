@@ -135,6 +135,9 @@ const char *buffer_place(const struct buffer *b);
 /* Whether brackets around CPU access have nothing to do, here and with this exporter. */
 bool buffer_needs_no_brackets(const struct buffer *b);
 
+/* Whether devices reach memory through bounce buffers: by choice, or in a guest whose memory is encrypted. */
+bool buffer_transfers_bounce(void);
+
 /*
  * The CPU starts to read, or has finished to write, @n bytes at @at of an
  * exported buffer; those of a shadow are copied. 0 or -errno.

@@ -1066,6 +1066,9 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 	if (unreachable && !strcmp(buffer_place(b), "peer-to-peer"))
 		return refuse(td, err, "%s cannot reach memory of %s peer-to-peer (%s): put both below one PCIe switch or a host bridge that the kernel trusts (CONFIG_PCI_P2PDMA), and use a driver that takes dma-bufs",
 			      name, b->exporter, strerror(err));
+	if ((err == EOPNOTSUPP || err == EIO) && buffer_transfers_bounce())
+		return refuse(td, err, "%s takes no dma-bufs where devices reach memory through bounce buffers (%s), as they see other bytes than the CPU: boot without swiotlb=force, or, in an encrypted guest, use registration=user",
+			      name, strerror(err));
 	switch (err) {
 	case EOPNOTSUPP:
 		if (job->namespaces)
@@ -1079,8 +1082,8 @@ static int refuse_dmabuf(struct thread_data *td, struct job *job, unsigned int f
 		return refuse(td, err, "%s refused the dma-buf (%s): its memory must come in multiples of 4 KiB%s", name, strerror(err),
 			      job->namespaces ? "" : ", and the file must be open with O_DIRECT");
 	case EIO:
-		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): if the machine bounces its transfers (swiotlb=), its exporter maps more at a time than bounce buffers hold, so use dmabuf_size=128k and blocks no larger",
-			      name, strerror(err));
+		return refuse(td, err, "the dma-buf cannot be mapped for %s (%s): its exporter, %s, failed; the kernel's log may say why",
+			      name, strerror(err), b->exporter);
 	case ENOMEM:
 		return refuse(td, err, "no memory to register %zu bytes with %s: use smaller buffers or a lower iodepth",
 			      job->buffers.part, name);

@@ -210,7 +210,7 @@ static int udmabuf_export(struct buffer *b, struct error *e)
 	close(dev);
 	if (b->dmabuf < 0)
 		return error_set(e, err, err == EIO ?
-				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=), that is more than bounce buffers hold, so use dmabuf_size=128k and blocks no larger" :
+				 "udmabuf cannot map %zu bytes (%s): if the machine bounces its transfers (swiotlb=force), no dma-buf is taken, so use registration=user" :
 				 "udmabuf refused %zu bytes (%s): compare with " SIZE_LIMIT,
 				 b->size, strerror(err));
 	return 0;
