@@ -352,7 +352,7 @@ static void check_mapping(struct report *r, struct ring *ring)
 /* The one certain answer: register a dma-buf with the file. */
 static void check_registration(struct report *r, struct ring *ring, int dmabuf, int file, bool head, bool generic, bool regular)
 {
-	const char *next = "use a PCI NVMe namespace, or a linear or striped volume or RAID 0 over some";
+	const char *next = "use a PCI NVMe namespace, or a linear or striped volume or RAID 0 over some, on a machine that does not bounce its transfers (swiotlb=force, memory encryption)";
 	const char *what = regular ? "the file" : "the device";
 	int ret;
 

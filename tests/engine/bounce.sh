@@ -28,4 +28,6 @@ sentence="\($sentence\|bounces its transfers (swiotlb=force), no dma-buf is take
 refused "a dma-buf that bounce buffers do not hold" --rw=read --bs=1m --iodepth=16 --size=16m
 run --registration=user --rw=randrw --verify=crc32c --verify_fatal=1 --verify_state_save=0
 result $? "what that sentence says helps"
+! "${CHECK:-dmabuf-check}" "$DEV" >log 2>&1 && grep -q "does not bounce its transfers" log
+result $? "dmabuf-check says it, too"
 finish
