@@ -11,9 +11,7 @@
  * range and the next one at "leave", the machine is in an interrupt; the first
  * line says how many of those there were, and how many instructions in them.
  *
- * For QEMU 5.0 to 9.0, whose plugin API has version 1; Debian 12 has no header
- * package for it, so what is used of it is declared here. One thread of
- * execution (-accel tcg,thread=single) is assumed.
+ * One thread of execution (-accel tcg,thread=single) is assumed.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -22,30 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define API		__attribute__((visibility("default")))
-#define INLINE_ADD	0
-#define NO_REGISTERS	0
-
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_info_t;
-typedef uint64_t qemu_plugin_id_t;
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op, void *ptr, uint64_t imm);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned int, void *), int flags,
-					    void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+#include "plugin.h"
 
 API int qemu_plugin_version = 1;
-
-/* nopl with a displacement that nobody has a reason to write */
-static const unsigned char begin_mark[] = { 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a };
-static const unsigned char end_mark[] = { 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a };
 
 /* An open hash of all addresses ever translated: a guest executes some hundred thousand. */
 #define SLOTS_SHIFT	22
@@ -149,7 +126,6 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 	for (i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-		const void *data = qemu_plugin_insn_data(insn);
 		uint64_t addr = qemu_plugin_insn_vaddr(insn);
 
 		qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD, &slot_of(addr)->count, 1);
@@ -158,12 +134,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, enter_interrupt, NO_REGISTERS, NULL);
 		else if (addr == leave)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, leave_interrupt, NO_REGISTERS, NULL);
-		if (qemu_plugin_insn_size(insn) != sizeof(begin_mark))
-			continue;
-		if (!memcmp(data, begin_mark, sizeof(begin_mark)))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
-		else if (!memcmp(data, end_mark, sizeof(end_mark)))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, NO_REGISTERS, NULL);
+		watch_for_marks(insn, begin, end);
 	}
 }
 

@@ -15,7 +15,7 @@
  *
  * Who touches what does not depend on how finely processors take turns, which
  * -accel tcg,thread=single lets them do every 100 ms; how often a line moves would.
- * That one thread of execution is assumed here. The plugin API is as in profile.c.
+ * That one thread of execution is assumed here.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -24,40 +24,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define API		__attribute__((visibility("default")))
-#define NO_REGISTERS	0
-#define READS_AND_WRITES 3
+#include "plugin.h"
+
 #define LINE_SHIFT	6
 #define MAX_CPUS	64
 
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_plugin_hwaddr;
-struct qemu_info_t;
-typedef uint64_t qemu_plugin_id_t;
-typedef uint32_t qemu_plugin_meminfo_t;
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int, void *), int flags, void *data);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned int, void *), int flags,
-					    void *data);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
-				      void (*cb)(unsigned int, qemu_plugin_meminfo_t, uint64_t, void *), int flags,
-				      int what, void *data);
-bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
-struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(qemu_plugin_meminfo_t info, uint64_t vaddr);
-bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *addr);
-uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *addr);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-
 API int qemu_plugin_version = 1;
-
-static const unsigned char begin_mark[] = { 0x0f, 0x1f, 0x80, 0x01, 0x4d, 0x42, 0x7a };
-static const unsigned char end_mark[] = { 0x0f, 0x1f, 0x80, 0x02, 0x4d, 0x42, 0x7a };
 
 /* Open hashes, emptied at the first mark. */
 #define SHIFT		22
@@ -190,16 +162,10 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, execute, NO_REGISTERS, (void *)n);
 	for (i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-		const void *data = qemu_plugin_insn_data(insn);
 
 		qemu_plugin_register_vcpu_mem_cb(insn, touch, NO_REGISTERS, READS_AND_WRITES,
 						 (void *)(uintptr_t)qemu_plugin_insn_vaddr(insn));
-		if (qemu_plugin_insn_size(insn) != sizeof(begin_mark))
-			continue;
-		if (!memcmp(data, begin_mark, sizeof(begin_mark)))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
-		else if (!memcmp(data, end_mark, sizeof(end_mark)))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, NO_REGISTERS, NULL);
+		watch_for_marks(insn, begin, end);
 	}
 }
 
