@@ -19,7 +19,7 @@ from .. import progress
 from ..build import products, sources
 from ..fault import Fault, LostGuest
 from ..judge import regress
-from ..machine import guest
+from ..machine import filesystems, guest
 from ..machine.modes import IOMMUS, MODES, MORE_MODES, Mode
 from ..machine.splat import splats
 from ..machine.topologies import TOPOLOGIES
@@ -106,7 +106,7 @@ ZONED = ("-device nvme,id=zones,serial=zones -drive if=none,id=zone,driver=null-
 
 def makers() -> dict[str, Path | bytes]:
     """What makes file systems, and checks them."""
-    return {f"/bin/{name}": Path(f"/sbin/{name}") for name in ("mkfs.btrfs", "mkfs.ext4", "mkfs.xfs", "e2fsck", "xfs_repair")}
+    return filesystems.programs("mkfs.btrfs", "mkfs.ext4", "mkfs.xfs", "e2fsck", "xfs_repair")
 
 
 def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = "", qemu_extra: str = f"{ZONED} {SLOW}",

@@ -16,7 +16,11 @@ def mount(name: str, disk: str) -> str:
     return f"mkdir -p {place(name)} && {MKFS[name]} {disk} && mount -t {name} {disk} {place(name)}"
 
 
+def programs(*names: str) -> dict[str, Path | bytes]:
+    """Of the host's /sbin, for the guest."""
+    return {f"/bin/{name}": Path("/sbin") / name for name in names}
+
+
 def makers(names: Iterable[str]) -> dict[str, Path | bytes]:
     """What makes them, for the guest."""
-    programs = [MKFS[name].split()[0] for name in names]
-    return {f"/bin/{program}": Path("/sbin") / program for program in programs}
+    return programs(*(MKFS[name].split()[0] for name in names))
