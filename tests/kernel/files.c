@@ -1304,6 +1304,8 @@ int main(int argc, char **argv)
 		count += wanted(&systems[i]) ? PER_SYSTEM : 0;
 	for (i = 0; i < T_COUNT(specials); i++)
 		count += wanted(&specials[i].fs);
+	if (!count)
+		t_die("FS=%s is none", getenv("FS"));
 	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, count);
 	if (!t_dev2)
 		t_die("no second disk, for XFS's realtime device: name it in DEV2=");

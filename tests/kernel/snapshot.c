@@ -367,6 +367,8 @@ int main(int argc, char **argv)
 
 	for (i = 0; i < T_COUNT(systems); i++)
 		count += !only || !strcmp(only, systems[i].name);
+	if (!count)
+		t_die("FS=%s is none", only);
 	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 3 * count);
 	if (!t_dev2)
 		t_die("no second disk, for XFS's realtime device: name it in DEV2=");
