@@ -12,6 +12,9 @@
  * one memory. What returns -EAGAIN is counted and sent again. Nothing is in flight at
  * either mark. Prints one line of JSON, in it the guest's time between the marks: on the
  * instruction clock that is a count of its own.
+ *
+ * The memory is of one kind, whatever registers it: --memory scattered, 4 KiB pages of which
+ * no two are neighbours, or 2m, huge pages. What /proc/self/pagemap says of it is printed.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -53,15 +56,17 @@
 enum registration { NONE, USER, DMABUF };
 enum through { URING, AIO, BUFFERED, PASSTHRU };
 enum place { RANDOM, FIRST, LAST };
+enum kind { SCATTERED, HUGE };
 
 static enum registration registration = DMABUF;
 static enum through through = URING;
 static enum place place = RANDOM;
+static enum kind kind = SCATTERED;
 static size_t bs = 4096, size = 64 << 20;
 static uint64_t span = DISK_BYTES;
 static const char *mounted;	/* files there instead of disks */
 static unsigned long count = 10000, depth = MAX_DEPTH, processors, batch, nr_again;
-static bool writes, huge, scattered, iopoll;
+static bool writes, iopoll;
 
 static struct io_uring ring;
 static unsigned char *memory;
@@ -100,11 +105,11 @@ static size_t bytes(const char *text)
 static void parse(int argc, char **argv)
 {
 	static const char *const registrations[] = { "none", "user", "dmabuf", NULL }, *const places[] = { "random", "first", "last", NULL },
-			*const throughs[] = { "uring", "aio", "buffered", "passthru", NULL };
+			*const throughs[] = { "uring", "aio", "buffered", "passthru", NULL }, *const kinds[] = { "scattered", "2m", NULL };
 	static const struct option options[] = {
 		{ "registration", 1, NULL, 'r' }, { "bs", 1, NULL, 'b' }, { "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
-		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "huge", 0, NULL, 'h' }, { "iopoll", 0, NULL, 'i' },
-		{ "scattered", 0, NULL, 'x' }, { "depth", 1, NULL, 'd' },
+		{ "place", 1, NULL, 'p' }, { "write", 0, NULL, 'w' }, { "memory", 1, NULL, 'm' }, { "iopoll", 0, NULL, 'i' },
+		{ "depth", 1, NULL, 'd' },
 		{ "through", 1, NULL, 't' }, { "files", 1, NULL, 'f' }, { "processors", 1, NULL, 'c' }, { }
 	};
 	int c;
@@ -118,9 +123,8 @@ static void parse(int argc, char **argv)
 		case 's': size = bytes(optarg); break;
 		case 'n': count = strtoul(optarg, NULL, 0); break;
 		case 'w': writes = true; break;
-		case 'h': huge = true; break;
+		case 'm': kind = choose(optarg, kinds); break;
 		case 'i': iopoll = true; break;
-		case 'x': scattered = true; break;
 		case 'c': processors = strtoul(optarg, NULL, 0); break;
 		case 'd': depth = strtoul(optarg, NULL, 0); break;
 		case 'f': mounted = optarg; span = CHECKED_BYTES; break;
@@ -176,10 +180,31 @@ static unsigned long requests(const char *disk)
  */
 static void touch(void)
 {
-	size_t pages = size / 4096, leap = scattered ? 7919 : 1;
+	size_t pages = size / 4096, leap = kind == SCATTERED ? 7919 : 1;
 
 	for (size_t i = 0; i < pages; i++)
 		*(volatile unsigned char *)(memory + i * leap % pages * 4096) = 0;
+}
+
+/* In how many runs of neighbours the pages lie, as the kernel says. */
+static size_t count_runs(void)
+{
+	size_t pages = size / 4096, runs = 0;
+	uint64_t entry, frame, last = 0;
+	FILE *pagemap = fopen("/proc/self/pagemap", "r");
+
+	if (!pagemap || fseek(pagemap, (uintptr_t)memory / 4096 * sizeof(entry), SEEK_SET))
+		err(1, "/proc/self/pagemap");
+	for (size_t i = 0; i < pages; i++, last = frame) {
+		if (fread(&entry, sizeof(entry), 1, pagemap) != 1)
+			err(1, "/proc/self/pagemap");
+		frame = entry & ((1ULL << 55) - 1);
+		if (!(entry >> 63) || !frame)
+			errx(1, "/proc/self/pagemap does not say where page %zu is", i);
+		runs += !i || frame != last + 1;
+	}
+	fclose(pagemap);
+	return runs;
 }
 
 static void allocate(void)
@@ -187,7 +212,7 @@ static void allocate(void)
 	struct udmabuf_create create = { .size = size };
 	int udmabuf;
 
-	create.memfd = memfd_create("iocost", MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0));
+	create.memfd = memfd_create("iocost", MFD_ALLOW_SEALING | (kind == HUGE ? MFD_HUGETLB : 0));
 	if ((int)create.memfd < 0 || ftruncate(create.memfd, size) || fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
 		err(1, "memory of %zu bytes", size);
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, create.memfd, 0);
@@ -579,12 +604,13 @@ static void stay(void)
 
 int main(int argc, char **argv)
 {
-	unsigned long before, commands, available, ios;
+	unsigned long before, commands, available, ios, runs;
 	uint64_t start, took, window;
 
 	parse(argc, argv);
 	ios = count * (processors ?: 1);
 	allocate();
+	runs = count_runs();
 	if (processors > 1)
 		start_others();
 	if (processors)
@@ -630,7 +656,8 @@ int main(int argc, char **argv)
 	commands = through == PASSTHRU ? ios : requests(argv[optind]) - before;
 
 	printf("{\"ios\": %lu, \"commands\": %lu, \"eagain\": %lu, \"window_ns\": %lu, \"verified\": %u, \"register_ns\": %lu, "
-	       "\"register_bytes\": %ld}\n", ios, commands, nr_again, window, NR_CHECKS, took, (long)available);
+	       "\"register_bytes\": %ld, \"pages\": %zu, \"runs\": %lu}\n",
+	       ios, commands, nr_again, window, NR_CHECKS, took, (long)available, size / 4096, runs);
 	/* a ring that is left to exit() keeps the memory for a while after */
 	if (registration != NONE && io_uring_unregister_buffers(&ring))
 		errx(1, "unregistering");

@@ -17,7 +17,7 @@ from ..machine import filesystems, guest
 from ..machine.modes import MODES
 from ..paths import BUILD
 from ..record import provenance, runs, schema
-from . import attribution, calls
+from . import attribution, calls, fio
 
 HUGE_PAGES = 4200  # of 2 MiB
 NS_AN_INSTRUCTION = 2  # -icount shift=1
@@ -37,6 +37,7 @@ class Case:
     rounds: int = 1
     filesystem: str = ""  # whose files it goes to, on the data disk
     append: str = ""  # to the kernel's command line: boots of their own
+    memory: str = "scattered"  # of fio.MEMORY: of what kind the buffer is, for every registration
     dmabuf_count: int = 0  # 0: as many; its I/Os are cheap whatever their size, and few would show each timer tick
 
     def ios(self, registration: str) -> int:
@@ -61,12 +62,13 @@ CASES = {case.name: case for case in (
     Case("read-64k", "--bs 64k", 10000),
     Case("read-1m", "--bs 1m", 3000, dmabuf_count=10000),
     Case("write-1m", "--bs 1m --write", 3000, dmabuf_count=10000),
-    Case("read-64k-scattered", "--bs 64k --scattered", 10000),
-    Case("read-1m-scattered", "--bs 1m --scattered", 3000, dmabuf_count=10000),
-    Case("read-4k-huge", "--bs 4k --huge", 20000, ("dmabuf",)),
-    Case("read-1m-huge", "--bs 1m --huge", 3000, dmabuf_count=10000),
-    Case("read-4k-first", f"--bs 4k --huge --size {BUFFER} --place first", 20000, ("dmabuf",)),
-    Case("read-4k-last", f"--bs 4k --huge --size {BUFFER} --place last", 20000, ("dmabuf",)),
+    # The same in memory that lies in few pieces.
+    Case("read-4k-huge", "--bs 4k", 20000, memory="2m"),
+    Case("read-64k-huge", "--bs 64k", 10000, memory="2m"),
+    Case("read-1m-huge", "--bs 1m", 3000, memory="2m", dmabuf_count=10000),
+    Case("write-1m-huge", "--bs 1m --write", 3000, memory="2m", dmabuf_count=10000),
+    Case("read-4k-first", f"--bs 4k --size {BUFFER} --place first", 20000, ("dmabuf",), memory="2m"),
+    Case("read-4k-last", f"--bs 4k --size {BUFFER} --place last", 20000, ("dmabuf",), memory="2m"),
     # Curves: of the block size, of the queue depth, of what is registered.
     Case("read-16k", "--bs 16k", 10000),
     Case("read-256k", "--bs 256k", 5000, dmabuf_count=10000),
@@ -88,7 +90,7 @@ def planned(cases: tuple[str, ...]) -> Iterator[tuple[Case, str, int]]:
 
 
 def script(case: Case, registration: str) -> list[str]:
-    measured = f"/bin/iocost --registration {registration} --count {case.ios(registration)} {case.arguments}"
+    measured = f"/bin/iocost --registration {registration} --count {case.ios(registration)} --memory {case.memory} {case.arguments}"
     if not case.filesystem:
         return [f"{measured} $NULLDEV $DEV || exit 1"]
     return [f"{filesystems.mount(case.filesystem, '$DEV')} || exit 1", f"{measured} $DEV $DEV || exit 1",
@@ -106,7 +108,7 @@ def boots(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path
 
 def boot(kernel: Path, mode: str, todo: list[tuple[Case, str, int]], keep: Path) -> list[Row]:
     """One row for each of `todo`, of one `append`: what iocost said, and instructions per I/O by function."""
-    huge = any("--huge" in case.arguments for case, _, _ in todo)
+    huge = any(case.memory == "2m" for case, _, _ in todo)
     lines = [f"echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages"] if huge else []
     lines += [line for case, registration, _ in todo for line in script(case, registration)]
     symbols = attribution.system_map(kernel)
@@ -136,6 +138,8 @@ def row(mode: str, case: Case, registration: str, number: int, result: Row, wind
     """The profile of a cell, if it is whole: it must agree with the guest's clock and with the disk's count of requests."""
     ios, executed, clock = result["ios"], sum(window.functions.values()), result["window_ns"] / NS_AN_INSTRUCTION
     where = f"cost: {mode} {case.name} {registration}"
+    if why := fio.other_memory(case.memory, result["pages"], result["runs"]):
+        raise Fault(f"{where}: {why}")
     if abs(executed / clock - 1) > EXACT:
         raise Fault(f"{where}: the profile adds up to {executed:,} instructions, the guest's clock to {clock:,.0f}")
     counts = calls.count(window, ios, result["eagain"])
@@ -144,7 +148,7 @@ def row(mode: str, case: Case, registration: str, number: int, result: Row, wind
     if counts["command"] is not None and abs(counts["command"] - commands) * ios > max(EXACT * result["commands"], EDGE):
         raise Fault(f"{where}: {counts['command']:.4f} NVMe commands per I/O were set up, {commands:.4f} completed")
     busy = {name: count for name, count in window.functions.items() if name != attribution.IDLE}
-    return {"mode": mode, "case": case.name, "registration": registration, "round": number, **result,
+    return {"mode": mode, "case": case.name, "registration": registration, "memory": case.memory, "round": number, **result,
             "commands_per_io": commands, "bytes_per_command": block_bytes(case) / commands,
             "instructions_per_io": sum(busy.values()) / ios,
             "idle_per_io": (executed - sum(busy.values())) / ios, "executed_over_clock": executed / clock,

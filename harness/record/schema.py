@@ -50,8 +50,8 @@ KINDS = (
         "cost": [PLACE | {"job": str, "memory": str, "round": int, "instructions_per_io": NUMBER}],
         "operations": [PLACE | {"job": str, "memory": str, "bytes_per_command": NUMBER, "command_per_io": NUMBER}
                        | {f"{name}_per_io": NUMBER_OR_NONE for name in ("map", "unmap", "flush")}]}),
-    Kind("cost.json", 2, "rows", {
-        "id": str, "made_of": KERNEL, "circumstances": WHEN, "modes": [str], "cases": {ANY: {"arguments": str}},
+    Kind("cost.json", 3, "rows", {
+        "id": str, "made_of": KERNEL, "circumstances": WHEN, "modes": [str], "cases": {ANY: {"arguments": str, "memory": str}},
         "rows": [COST_ROW | {"register_ns": NUMBER_OR_NONE, "commands_per_io": NUMBER}], "base_rows": [COST_ROW]}),
     Kind("record.json", 1, "cells", {
         "commit": str, "commit_date": str, "subject": str, "made_of": {"kernel": {"made_from": (dict, NoneType)}},

@@ -14,7 +14,8 @@ Row = dict[str, Any]
 def table(result: Row) -> list[str]:
     text = [f"  {'':<14}{'none':>11}{'user':>11}{'dmabuf':>11}{'dmabuf/user':>13}{'commands/IO':>13}{'register':>12}"]
     for case in result["cases"]:
-        text.append(f" {case}: iocost {result['cases'][case]['arguments']}")
+        what = result["cases"][case]
+        text.append(f" {case}: iocost --memory {what['memory']} {what['arguments']}")
         for mode in result["modes"]:
             def of(registration: str, value: str = "instructions_per_io") -> float | None:
                 return average(result["rows"], value, mode=mode, case=case, registration=registration)

@@ -9,7 +9,7 @@ import pytest
 
 from harness.judge import goals
 from harness.machine import filesystems
-from harness.measure import attribution, cost
+from harness.measure import attribution, cost, fio
 from harness.record import mechanisms
 from harness.show import cost as show_cost
 from harness.show import plot
@@ -63,8 +63,8 @@ def result():
             for registration in case.registrations for number in range(1, case.rounds + 1)]
     base = [dict(row, instructions_per_io=5000.0, functions={"io_read": 1400.0}) for row in rows
             if row["case"] == "read-4k" and row["registration"] == "user"]
-    return {"schema": 2, "id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
-            "cases": {name: {"arguments": case.arguments} for name, case in cost.CASES.items()},
+    return {"schema": 3, "id": "run", "modes": ["strict", "passthrough"], "rows": rows, "base_rows": base,
+            "cases": {name: {"arguments": case.arguments, "memory": case.memory} for name, case in cost.CASES.items()},
             "made_of": {"kernel": {"release": "7.3.4 x", "made_from": None, "bzimage_sha256": "x"}},
             "circumstances": {"qemu": "QEMU (Debian)", "date": "2026-11-27", "git_dirty": False}}
 
@@ -103,6 +103,14 @@ def test_files_are_of_a_new_file_system_each_time(name, filesystem):
     assert undone == f"umount {filesystems.place(filesystem)} || exit 1"
     assert all(line.endswith("|| exit 1") for line in (made, measured))
     assert filesystems.makers([filesystem]) == {f"/bin/mkfs.{filesystem}": Path(f"/sbin/mkfs.{filesystem}")}
+
+
+def test_the_memory_is_of_one_kind_whatever_registers_it():
+    assert {case.memory for case in cost.CASES.values()} == set(fio.MEMORY)
+    for name, memory in (("read-1m", "scattered"), ("read-1m-huge", "2m")):
+        for registration in ("user", "dmabuf"):
+            assert f" --memory {memory} --bs 1m " in cost.script(cost.CASES[name], registration)[0]
+        assert f" {name}: iocost --memory {memory} --bs 1m\n" in show_cost.text(result())
 
 
 def test_a_file_that_costs_the_iommu_something_is_told():

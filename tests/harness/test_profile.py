@@ -127,8 +127,8 @@ def test_small_functions_are_not_lost():
     assert sum(shares.values()) == pytest.approx(2.004)
 
 
-def row(counts, clock, calls=(("nvme_setup_cmd", 10),)):
-    result = {"ios": 10, "commands": 10, "eagain": 0, "window_ns": clock * cost.NS_AN_INSTRUCTION}
+def row(counts, clock, calls=(("nvme_setup_cmd", 10),), runs=16384):
+    result = {"ios": 10, "commands": 10, "eagain": 0, "window_ns": clock * cost.NS_AN_INSTRUCTION, "pages": 16384, "runs": runs}
     return cost.row("strict", cost.CASES["read-4k"], "user", 1, result, attribution.Window(counts, dict(calls), 0, 0))
 
 
@@ -143,6 +143,12 @@ def test_a_profile_that_the_clock_contradicts_is_refused():
     for clock in (20021, 19979):
         with pytest.raises(Fault, match="adds up to 20,000 instructions"):
             row({"io_read": 20000}, clock)
+
+
+def test_memory_that_the_kernel_gave_otherwise_is_refused():
+    assert row({"io_read": 20000}, 20000)["memory"] == "scattered"
+    with pytest.raises(Fault, match="strict read-4k user: 16384 pages lie in 9000 pieces"):
+        row({"io_read": 20000}, 20000, runs=9000)
 
 
 def test_a_count_of_calls_that_the_disk_contradicts_is_refused():
