@@ -4,19 +4,17 @@
 from dataclasses import replace
 from typing import Any
 
+from ..measure.disturbance import MOST, worst
 from ..record.rows import select
 from ..record.schema import AGAIN
 from . import stats
-
-MOST = 0.10  # of the processor that others may have had while a cell was measured
 
 
 def verdict(record: dict[str, Any], job: str, mode: str, registration: str) -> stats.Verdict:
     """A boot in which one of the cells was disturbed is no pair. Too few are left: no verdict, and why; the ratio is then that of all."""
     rows = {name: select(record["speed"], job=job, mode=mode, registration=name) for name in (registration, "user", AGAIN)}
-    shares = {row["round"]: 0.0 for row in rows["user"]}
-    for row in (row for each in rows.values() for row in each):
-        shares[row["round"]] = max(shares.get(row["round"], 0.0), row.get("others") or 0.0)
+    every = [row for each in rows.values() for row in each]
+    shares = {number: worst(row for row in every if row["round"] == number) for number in {row["round"]: None for row in every}}
     good = [number for number, share in shares.items() if share <= MOST]
 
     def of(name: str, numbers: Any) -> list[float]:

@@ -4,6 +4,7 @@
 import os
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..machine.guest import Sink
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
 BEGIN, END = "cell begins: ", "cell ends: "
+MOST = 0.10  # of the processor that others may have while a cell is measured
 
 
 def script(name: str, line: str) -> str:
@@ -34,6 +36,11 @@ def own(pid: int) -> int:
 def megahertz(cpu: int) -> float | None:
     found = re.findall(r"^cpu MHz\s*: ([\d.]+)$", (PROC / "cpuinfo").read_text(), re.M)
     return float(found[cpu]) if cpu < len(found) else None
+
+
+def worst(cells: Iterable[dict[str, Any]]) -> float:
+    """The largest share of the processor that others had; 0 where nobody looked."""
+    return max((cell.get("others") or 0.0 for cell in cells), default=0.0)
 
 
 class Watch:

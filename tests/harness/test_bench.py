@@ -17,6 +17,7 @@ from harness.judge import claims
 from harness.machine import guest
 from harness.machine.modes import MODES
 from harness.measure import bench, columns, fio
+from harness.record import store
 from harness.show import hero, table
 
 PLAN = bench.Plan(jobs=("randread-4k", "seqread-1m"), rounds=2, cost_rounds=1)
@@ -371,6 +372,55 @@ def test_a_guest_whose_clock_is_wrong_is_not_measured(tmp_path, monkeypatch, sta
         with pytest.raises(Fault, match="failed"):
             bench.run_boot(first, PLAN.column, tmp_path, tmp_path / "boot")
         assert len(statuses) == 99 - bench.CLOCK_TRIES and not (tmp_path / "boot/boot.json").exists()
+
+
+def disturb(monkeypatch, tries):
+    """Boots that take no time: what others had of the processor in each try of one, 0 of all others and at the end."""
+    def run_boot(boot, column, kernel, directory):
+        directory.mkdir(parents=True)
+        if boot.name == breaks[0]:
+            raise Fault("interrupted")
+        left = tries.get(boot.name, [])
+        store.write(directory / "boot.json", {"cells": {"a": {"others": left.pop(0) if left else 0.0}, "b": {"others": None}}})
+        ran.append(boot.name)
+
+    ran, breaks = [], [""]
+    monkeypatch.setattr(bench, "run_boot", run_boot)
+    return ran, breaks
+
+
+def shares(run):
+    return {path.parent.name: bench.disturbed(path.parent) for path in run.glob("boots/*/boot.json")}
+
+
+def test_a_boot_that_was_disturbed_is_repeated_once_and_the_better_stays(tmp_path, monkeypatch):
+    names = [boot.name for boot in bench.boots(PLAN)]
+    worse, better, *rest = [name for name in names if name.startswith("speed-")]
+    ran, _ = disturb(monkeypatch, {worse: [0.2, 0.5], better: [0.4, 0.05, 0.9], rest[0]: [0.1]})
+    bench.boot_all(PLAN, tmp_path, tmp_path)
+    again = ran[len(names):]
+    assert again == [better, worse][:max(1, (2 + len(rest)) // 3)] and again[0] == better
+    found = shares(tmp_path)
+    assert sorted(found) == sorted(names)
+    assert found[better] == 0.05 and found[worse] == 0.2 and found[rest[0]] == 0.1
+
+
+def test_a_repetition_that_was_interrupted_loses_nothing(tmp_path, monkeypatch):
+    names = [boot.name for boot in bench.boots(PLAN)]
+    ran, breaks = disturb(monkeypatch, {names[0]: [0.3, 0.0]})
+    real = bench.repeat_disturbed
+
+    def interrupted(*args):
+        breaks[0] = names[0]
+        real(*args)
+
+    monkeypatch.setattr(bench, "repeat_disturbed", interrupted)
+    with pytest.raises(Fault, match="interrupted"):
+        bench.boot_all(PLAN, tmp_path, tmp_path)
+    breaks[0] = ""
+    monkeypatch.setattr(bench, "repeat_disturbed", real)
+    bench.boot_all(PLAN, tmp_path, tmp_path)
+    assert ran == [*names, names[0]] and shares(tmp_path) == dict.fromkeys(names, 0.0)
 
 
 @pytest.mark.parametrize("column, looked", (("vtd", ["speed"]), ("smp2", ["speed", "cost"])))
