@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Registered dma-bufs as fixed buffers: a slot of the buffer table holds a
- * registration (see drivers/dma-buf/dma-buf-io.c), and a read or write that uses
- * the slot hands it to the file in its iterator. Cloning a table shares it.
+ * Registered dma-bufs as fixed buffers. A slot of the buffer table holds a
+ * registration (see drivers/dma-buf/dma-buf-io.c). A read or write that uses the
+ * slot hands it to the file's ->rw_dmabuf(). Cloning a table shares it.
  *
  * The slot lives until the last request that uses it has completed, and the file
  * is done with the registration by then. So there is nothing here to count, to
@@ -122,7 +122,7 @@ struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 	io = io_register_dmabuf(desc->target_fd, desc->dmabuf_fd);
 	if (IS_ERR(io)) {
 		ret = PTR_ERR(io);
-		/* by task work of requests: no signal, so nobody is to see it */
+		/* by task work and not by a signal: user space need not know */
 		if (ret == -EINTR && test_thread_flag(TIF_NOTIFY_SIGNAL) &&
 		    !task_sigpending(current))
 			ret = -ERESTARTNOINTR;
@@ -208,8 +208,8 @@ struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req)
  * @req: the request, whose buffer is a dma-buf
  * @res: what it is to complete with, if not issued again
  *
- * Or that would have had to wait. As often as need be: between two calls the
- * mapping existed.
+ * Also for a request that would have had to wait. There is no limit to how often:
+ * between two calls the mapping existed.
  *
  * Context: any.
  * Return: whether io-wq is to make a mapping and issue the request again.
@@ -217,15 +217,15 @@ struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req)
 bool io_dmabuf_lost_map(struct io_kiocb *req, long *res)
 {
 	struct dma_buf_io *io = req->buf_node->buf->priv;
-	bool again = false;
 
-	if (req->flags & REQ_F_NOWAIT)
+	if (req->flags & REQ_F_NOWAIT) {
 		*res = -EAGAIN;
-	else if (io_dmabuf_cancelled(req))
+		return false;
+	}
+	if (io_dmabuf_cancelled(req)) {
 		*res = -ECANCELED;
-	else
-		again = true;
-	if (again)
-		atomic_long_inc(&io->nr_lost);
-	return again;
+		return false;
+	}
+	atomic_long_inc(&io->nr_lost);
+	return true;
 }

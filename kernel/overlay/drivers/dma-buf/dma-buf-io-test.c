@@ -656,8 +656,8 @@ static unsigned long test_shrink_count(struct shrinker *shrinker,
 
 /*
  * As those of GPUs: whatever can be locked goes, waiting for the importer. More
- * than those of GPUs, in reclaim for the limit of a memcg, too, and whosever the
- * buffer is. Importers wait for I/O, so not in reclaim that must not.
+ * than those of GPUs, in reclaim for the limit of a memcg, too, whosever the buffer
+ * is, and without __GFP_IO, as file I/O promises to withstand.
  */
 static unsigned long test_shrink_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
@@ -665,7 +665,7 @@ static unsigned long test_shrink_scan(struct shrinker *shrinker,
 	struct test_buf *buf;
 	unsigned long n = 0;
 
-	if (!(sc->gfp_mask & __GFP_IO) || !mutex_trylock(&test_lock))
+	if (!mutex_trylock(&test_lock))
 		return SHRINK_STOP;
 	list_for_each_entry(buf, &test_bufs, node) {
 		if (!(buf->flags & DMA_BUF_IO_TEST_SHRINKS) ||

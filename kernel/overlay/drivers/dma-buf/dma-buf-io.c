@@ -49,9 +49,9 @@
  *
  * What the wait for draining is bounded by
  *
- *   The driver's own timeout handling (NVMe: I/O timeout, abort timeout, then the
- *   controller is disabled and all that it had is cancelled; 30 seconds each by
- *   default). Completing a command needs neither the reservation lock, nor memory,
+ *   The driver's own timeout handling (NVMe: after the I/O timeout it aborts the
+ *   command, after another it disables the controller and cancels all that it had;
+ *   30 seconds each by default). Completing a command needs neither the reservation lock, nor memory,
  *   nor the submitter, as the wait polls for polled commands. A reset that follows
  *   may take and allocate what it likes: it cancels before.
  *
@@ -71,8 +71,8 @@
  *	-> draining
  *   dma_buf_io_lock is innermost.
  *
- *   The invalidation callback is entered with the reservation lock and takes no
- *   other. It may come out of direct reclaim, from an exporter's shrinker.
+ *   The invalidation callback is entered with the reservation lock and takes none
+ *   under which anybody allocates. It may come out of direct reclaim, from an exporter's shrinker.
  *   dma_buf_io_lockdep() tells lockdep at boot. That no holder of a reference
  *   takes any of these is for the RCU section to see to in which it is taken, and
  *   for the contexts in which devices complete.
@@ -155,8 +155,9 @@ static phys_addr_t dma_buf_io_phys(struct device *dev,
 }
 
 /*
- * DMA operations of an architecture or of Xen that synchronize although the
- * device sees what is in caches: they copy, and do not tell what.
+ * Does the device have DMA operations of its own, an architecture's or Xen's, that
+ * may bounce? A coherent device needs no synchronization. Those that have an
+ * operation for it all the same copy bounce buffers, and do not tell which.
  */
 static bool dma_buf_io_may_bounce(struct device *dev)
 {
@@ -174,7 +175,10 @@ static bool dma_buf_io_bounced(struct device *dev, struct iommu_domain *domain,
 						      sg_dma_address(sg)));
 }
 
-/* A byte of a segment to ask with. None that starts a page: there is one at 0. */
+/*
+ * An address in a segment to look up. Not the first byte of a page, if there are
+ * others: 0 is what a lookup returns for "not translated", and a page may be there.
+ */
 static dma_addr_t dma_buf_io_first(struct scatterlist *sg)
 {
 	return min(sg_dma_address(sg) | ~PAGE_MASK,
@@ -216,9 +220,9 @@ static int dma_buf_io_check_sgt(struct device *dev, struct dma_buf *dmabuf,
 			return -EINVAL;
 		cond_resched();
 
-		/* from one device to another, past IOMMU and bounce buffers */
+		/* PCI peer-to-peer: no IOMMU, no bounce buffers on the way */
 		if (sg_dma_is_bus_address(sg)) {
-			/* not offered then, and not to be synchronized */
+			/* not asked for then: it cannot be synchronized */
 			if (!dev_is_dma_coherent(dev))
 				return -EOPNOTSUPP;
 			continue;
@@ -275,7 +279,10 @@ static phys_addr_t dma_buf_io_bus_to_phys(struct device *dev, dma_addr_t addr)
 	return addr;
 }
 
-/* Of pages that the kernel has no use for only the resources know whose they are. */
+/*
+ * A reserved page may be RAM that the kernel leaves alone, or another device's
+ * memory: ask the resource tree.
+ */
 static bool dma_buf_io_is_system(phys_addr_t phys)
 {
 	struct page *page = pfn_to_online_page(PHYS_PFN(phys));
@@ -340,8 +347,8 @@ static void dma_buf_io_describe(struct device *dev, struct sg_table *sgt,
 }
 
 /*
- * An exporter's error for those who called us, none of those that the kernel
- * has for itself: io_uring would wait for ever for what is -EIOCBQUEUED.
+ * Errors from ERESTARTSYS on are the kernel's own. Exporters may return them all the
+ * same, and io_uring would wait for ever on -EIOCBQUEUED: return others instead.
  */
 static int dma_buf_io_errno(int err)
 {
@@ -593,10 +600,12 @@ static struct dma_buf_io_ctx *dma_buf_io_find_ctx(struct dma_buf *dmabuf,
 	list_for_each_entry_reverse(attach, &dmabuf->attachments, node) {
 		struct dma_buf_io_ctx *ctx = dma_buf_io_attach_to_ctx(attach);
 
-		/* without ->attach the maker, or revocation, is at work on it */
-		if (ctx && ctx->dev == dev && ctx->attach &&
-		    refcount_inc_not_zero(&ctx->refs))
+		if (ctx && ctx->dev == dev &&
+		    refcount_inc_not_zero(&ctx->refs)) {
+			/* its maker may not have come so far */
+			WRITE_ONCE(ctx->attach, attach);
 			return ctx;
+		}
 	}
 	return NULL;
 }
@@ -635,7 +644,7 @@ static bool dma_buf_io_try_give_up(struct dma_buf_io_ctx *ctx)
 		return false;
 	dma_buf_io_unmap(ctx, true);
 	dma_resv_unlock(resv);
-	/* to detach takes it, too, and who waited for it has it now */
+	/* dma_buf_detach() takes it again; somebody may have it by now */
 	if (dma_resv_is_locked(resv))
 		return false;
 	dma_buf_io_free_ctx(ctx);
@@ -664,7 +673,6 @@ static struct dma_buf_io_ctx *dma_buf_io_make_ctx(struct dma_buf *dmabuf,
 {
 	struct dma_buf_attachment *attach;
 	struct dma_buf_io_ctx *ctx;
-	int ret;
 
 	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
 	if (!ctx)
@@ -691,22 +699,12 @@ static struct dma_buf_io_ctx *dma_buf_io_make_ctx(struct dma_buf *dmabuf,
 					&dma_buf_io_attach_p2p_ops :
 					&dma_buf_io_attach_ops, ctx);
 	if (IS_ERR(attach)) {
-		ret = PTR_ERR(attach);
-		goto err_put;
+		dma_buf_io_put_ctx(ctx, false);
+		return ERR_CAST(attach);
 	}
-
-	ret = dma_resv_lock_interruptible(dmabuf->resv, NULL);
-	if (ret) {
-		dma_buf_detach(dmabuf, attach);
-		goto err_put;
-	}
-	ctx->attach = attach;
-	dma_resv_unlock(dmabuf->resv);
+	/* without the lock: whoever has found it by now has written the same */
+	WRITE_ONCE(ctx->attach, attach);
 	return ctx;
-
-err_put:
-	dma_buf_io_put_ctx(ctx, false);
-	return ERR_PTR(ret);
 }
 
 static struct dma_buf_io_ctx *dma_buf_io_lookup_ctx(struct dma_buf *dmabuf,
@@ -816,7 +814,7 @@ static void dma_buf_io_avoid_leg(struct dma_buf_io_leg *leg, int err)
 }
 
 /*
- * A device could not be attached by @err: remember, until it or @owner is gone, if
+ * Attaching a device has failed with @err: remember, until it or @owner is gone, if
  * there may be another way.
  */
 static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
@@ -959,12 +957,12 @@ static struct dma_buf_io_ctx *dma_buf_io_take_any(struct dma_buf_io_dev *dev,
 }
 
 /**
- * dma_buf_io_revoke - what registrations were made for is gone, the device not
+ * dma_buf_io_revoke - revoke registrations for a part of a device, a namespace for one
  * @dev: the device
  * @owner: as given to dma_buf_io_attach(), or NULL for all
  *
- * I/O by these registrations fails with -ENODEV from now on. Mappings that no
- * other registration uses are returned.
+ * I/O by these registrations fails with -ENODEV from now on, or goes by their other
+ * devices. Mappings that no other registration uses are returned.
  *
  * Context: may sleep, and waits for exporters; all requests of @owner must have
  * ended, and no new ones may come.
@@ -1013,7 +1011,8 @@ EXPORT_SYMBOL_NS_GPL(dma_buf_io_revoke_dev, "DMA_BUF");
  * The map is made right away, if no other registration has one, so that a buffer
  * which the device cannot use is refused here and not by the first request.
  *
- * Context: may sleep; takes the reservation lock of @dmabuf, interruptibly.
+ * Context: may sleep; takes the reservation lock of @dmabuf. Waits for it
+ * interruptibly, but for attaching and detaching, which know no signals.
  * Return: the registration, to be undone by dma_buf_io_unregister(), or an
  * ERR_PTR: -EOPNOTSUPP when the file cannot do this or the device not with this
  * memory, -EINVAL when the mapping does not fit the dma-buf's size or the device,
@@ -1063,8 +1062,8 @@ struct dma_buf_io *dma_buf_io_register(struct file *file,
  * The mapping goes with the last registration that uses it, and before this
  * returns, unless somebody has the dma-buf's reservation lock: then soon.
  *
- * Context: may sleep, but waits for no exporter that keeps its lock. No request
- * may use the registration or be about to.
+ * Context: may sleep. Does not wait for an exporter that has the lock, unless it
+ * takes it in the moment before the context is detached. No request may use the registration or be about to.
  */
 void dma_buf_io_unregister(struct dma_buf_io *io)
 {
@@ -1186,8 +1185,9 @@ static int dma_buf_io_map_legs(struct dma_buf_io *io)
  *
  * Context: may sleep; takes the reservation lock of the dma-buf, interruptibly.
  * The caller must hold nothing that an exporter may wait for.
- * Return: 0, -ENODEV when the device or what the file is for is gone, -EINTR, and
- * as for dma_buf_io_register().
+ * Return: 0, also if some of several devices have none, as the request then goes by
+ * another; -ENODEV when the device or what the file is for is gone, -EINTR, and as
+ * for dma_buf_io_register().
  */
 int dma_buf_io_make_maps(struct dma_buf_io *io)
 {
@@ -1206,9 +1206,9 @@ int dma_buf_io_make_maps(struct dma_buf_io *io)
  * @io: the registration
  *
  * For a request that has lost its map to an exporter: between this and
- * dma_buf_io_release_maps() it is issued, and what is made a command then has its
- * map. It must be issued without waiting for anything, a tag or a frozen queue for
- * one.
+ * dma_buf_io_release_maps() it is issued, and a command that the driver makes then
+ * finds its map. It must be issued without waiting for anything but memory: not for
+ * a tag, for one, nor for a frozen queue.
  *
  * Context: may sleep; as for dma_buf_io_make_maps().
  * Return: the dma-buf, whose reservation lock is held and on which there is a

@@ -74,6 +74,8 @@ static void iomap_trim_to_eof(struct kiocb *iocb, struct iov_iter *iter,
  * To be &file_operations.rw_dmabuf. The file's ->read_iter and ->write_iter do direct
  * I/O if IOCB_DIRECT is set, or fail: with -ENOTBLK if they would have fallen back.
  *
+ * Context: may sleep, unless IOCB_NOWAIT is set; takes the file's locks, and then the
+ * reservation lock of the dma-buf.
  * Return: as they do, but -EOPNOTSUPP for that.
  */
 ssize_t iomap_rw_dmabuf(struct kiocb *iocb, struct dma_buf_io *io,
@@ -120,8 +122,8 @@ int iomap_bio_set_dmabuf(struct bio *bio, struct iov_iter *iter)
 
 /*
  * Submit @bio while no exporter can take its mapping away. It must not wait for
- * anything then, nor stay behind in a plug. What keeps the lock or the mapping from us
- * is for whoever issues the request again to find, who can be interrupted.
+ * anything then, nor stay behind in a plug. An error is not kept: whoever issues the
+ * request again meets it, in io-wq, where it can be reported.
  */
 void iomap_submit_dmabuf_held(struct bio *bio)
 {
@@ -151,6 +153,7 @@ static int iomap_clear_dmabuf(struct dma_buf *dmabuf, size_t offset, size_t len)
 		dma_buf_vunmap(dmabuf, &map);
 	}
 	dma_resv_unlock(dmabuf->resv);
+	/* of an exporter without ->vmap */
 	return ret == -EINVAL ? -EOPNOTSUPP : ret;
 }
 

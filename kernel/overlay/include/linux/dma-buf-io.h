@@ -14,7 +14,6 @@
 #include <linux/percpu-refcount.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
-#include <linux/uio.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -111,11 +110,11 @@ struct dma_buf_io_info {
  *	about what @sgt holds: user space chose it.
  *	May sleep and allocate; the reservation lock is held.
  * @unmap: undo and free what @map made. No command uses it any more.
- *	May sleep; the reservation lock is held, and reclaim may be waiting for
- *	it.
+ *	May sleep, but must neither allocate memory nor submit I/O: the
+ *	reservation lock is held, and reclaim may be waiting for it.
  * @poll: complete polled commands that the device is done with, whose submitter
  *	may never come to look. Optional.
- *	Called as @unmap is.
+ *	Called as @unmap is, and as often as the wait takes.
  * @describe: enter what is the driver's to know about what @map made. Optional.
  *	Called as @map is.
  */
@@ -132,11 +131,11 @@ struct dma_buf_io_dev_ops {
  * struct dma_buf_io_dev - a device that does DMA for files
  * @dev: its struct device
  * @ops: the driver's
- * @refused: legs that could not be made, &dma_buf_io_leg.node
  * @patience: after how many jiffies of waiting for commands to complete it is
- *	reported, once for each wait; more than the driver takes to give up on a
- *	device that does not answer
+ *	reported, once for each wait; about as long as the driver takes to give
+ *	up on a device that does not answer
  * @ctxs: all contexts of the device, &dma_buf_io_ctx.node
+ * @refused: legs that could not be made, &dma_buf_io_leg.node
  * @idle: woken when @ctxs becomes empty
  * @gone: dma_buf_io_revoke_dev() was called
  */
@@ -158,8 +157,8 @@ struct dma_buf_io_dev {
  *	lock.
  * @dev: the device, which waits for the context to go before it does
  * @dmabuf: the buffer; holds a reference
- * @attach: of @dmabuf to @dev; NULL before it is made. Under the reservation
- *	lock.
+ * @attach: of @dmabuf to @dev; NULL before it is made. Set by its maker or by who
+ *	finds it first, both to the same.
  * @refs: one per leg, and others while they look
  * @info: about the map, or the last there was. Written under the reservation lock
  *	and dma_buf_io_lock, so either is enough to read it.
@@ -257,7 +256,7 @@ struct dma_buf *dma_buf_io_hold_maps(struct dma_buf_io *io);
 void dma_buf_io_release_maps(struct dma_buf *dmabuf);
 void dma_buf_io_show(struct dma_buf_io *io, struct seq_file *m);
 
-/* For errors that are to the point: the next moment it may be. Any context. */
+/* To choose an error by: it may have gone the next moment. Any context. */
 static inline bool dma_buf_io_is_gone(const struct dma_buf_io *io)
 {
 	return !rcu_access_pointer(io->leg.ctx) && !io->several;
@@ -273,7 +272,8 @@ void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner);
 void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
 
 /**
- * enum dma_buf_io_state - can a device be used for a registration?
+ * enum dma_buf_io_state - can a device be used for a registration? In order: what
+ *	comes before %DMA_BUF_IO_AVOID may be chosen.
  * @DMA_BUF_IO_UNKNOWN: to be tried
  * @DMA_BUF_IO_ATTACHED: yes
  * @DMA_BUF_IO_AVOID: not at the moment, if there is another
@@ -345,6 +345,7 @@ static inline void dma_buf_io_put_map(struct dma_buf_io_map *map)
 /*
  * Let @bio transfer @len bytes at @offset of the dma-buf; the rest of @bio,
  * REQ_DMABUF included, is the caller's. @io must stay until @bio has ended.
+ * BIO_CLONED: the segments are not the bio's own, and it gets no others.
  */
 static inline void bio_set_dmabuf(struct bio *bio, struct dma_buf_io *io,
 				  size_t offset, unsigned int len)

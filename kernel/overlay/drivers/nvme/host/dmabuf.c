@@ -146,7 +146,7 @@ static int nvme_dmabuf_make_lists(struct nvme_dmabuf_map *map,
 	const unsigned int per_page = NVME_DMABUF_PRPS_PER_PAGE;
 	size_t nr_prps = size / NVME_CTRL_PAGE_SIZE, bytes;
 
-	/* no list of a buffer that has but one page of them leaves it */
+	/* entries that fit in one page never cross its end: one set is enough */
 	if (nr_prps > per_page)
 		map->second = roundup(nr_prps, per_page) + per_page / 2;
 	bytes = PAGE_ALIGN((map->second + nr_prps) * sizeof(*map->prps));
@@ -184,7 +184,7 @@ static void nvme_dmabuf_free(struct nvme_dmabuf_map *map)
  * @sgl: the controller takes SGLs. Only a guess at what requests will find:
  *	lists that are not needed with SGLs are left out.
  *
- * Context: may sleep.
+ * Context: may sleep; the reservation lock of the dma-buf is held.
  * Return: the map, to be undone by nvme_dmabuf_unmap(), or an ERR_PTR: -EINVAL
  * for segments that PRPs cannot describe, -ENOMEM.
  */
@@ -201,7 +201,7 @@ struct dma_buf_io_map *nvme_dmabuf_map_sgt(struct device *dev,
 	map = kvzalloc_obj(*map, NVME_DMABUF_GFP);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
-	/* memory without pages has no place in caches */
+	/* memory without pages is not cached, see dma_buf_phys_vec_to_sgt() */
 	map->need_sync = !dev_is_dma_coherent(dev) && sgt->orig_nents;
 
 	ret = nvme_dmabuf_make_chunks(map, sgt, size);
@@ -252,8 +252,7 @@ void nvme_dmabuf_describe(const struct dma_buf_io_map *base, size_t size,
 		      1ULL << map->chunk_shift;
 	info->lists = map->prps;
 	info->driver_bytes = sizeof(*map) +
-		(((u64)size - 1) >> map->chunk_shift) * sizeof(*map->chunks) +
-		sizeof(*map->chunks);
+		((((u64)size - 1) >> map->chunk_shift) + 1) * sizeof(*map->chunks);
 	if (map->prps)
 		info->driver_bytes += pages * (PAGE_SIZE +
 			sizeof(struct scatterlist) +

@@ -102,9 +102,9 @@ static inline bool nvme_dmabuf_set_pair(const struct nvme_dmabuf_map *map,
  * than nvme_dmabuf_set_pair() takes; @sgl says that the controller takes SGLs
  * now. Returns false where there is need of nvme_dmabuf_build_list().
  *
- * No list leaves its page. There is a pointer to the next page in none of them,
- * and some controllers look for it 511 entries from where a list starts, not in
- * the last slot of the page. The two sets are half a page out of phase, so that
+ * No list leaves its page. None holds a pointer to a next page. By the
+ * specification that is in the last slot of the page; some controllers look for it
+ * 511 entries behind the start of the list. The two sets are half a page out of phase, so that
  * up to 257 entries, 1 MiB at any offset, always lie in one page of either.
  */
 static inline bool nvme_dmabuf_set_long(const struct nvme_dmabuf_map *map,

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /*
- * Goes into the word at offset 4 of struct io_uring_rsrc_update2 and says that
+ * For ->flags of struct io_uring_rsrc_update2 (->resv in older headers): says that
  * ->data points to an array of struct io_uring_regbuf_desc, not of iovecs.
  * Bit 0 stays unused: IORING_RSRC_REGISTER_SPARSE has it in the sister call.
  */
@@ -29,8 +29,8 @@ enum io_uring_regbuf_type {
 struct io_uring_regbuf_desc {
 	__u32	type;		/* enum io_uring_regbuf_type */
 	__u32	flags;		/* reserved, 0 */
-	__u64	size;
-	__u64	uaddr;
+	__u64	size;		/* bytes */
+	__u64	uaddr;		/* user address */
 	__s32	dmabuf_fd;
 	__s32	target_fd;
 	__u64	__resv[6];
