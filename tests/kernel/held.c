@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What holds requests back before the device has them holds up no exporter: a
- * frozen queue, a cgroup's io.max, a scheduler. How long it waits is printed.
+ * frozen queue, a cgroup's io.max or io.cost, a scheduler. How long it waits is
+ * printed.
  */
 #include "device.h"
 
@@ -222,29 +223,57 @@ static enum t_result reads_in_cgroup(void)
 	return T_PASS;
 }
 
-static enum t_result throttled(void)
+/* What lets a cgroup's reads go on at ten a second, and what ends that: files and what is written there after the disk's number. */
+static const struct throttle {
+	const char *name, *config;
+	struct {
+		const char *file, *text;
+	} begin[2], end[1];
+} io_max = {
+	"io.max", "CONFIG_BLK_DEV_THROTTLING",
+	{ { "slow/io.max", "riops=10" } }, { { "slow/io.max", "riops=max" } },
+}, io_cost = {
+	/* io.max keeps bios, this keeps who submits them */
+	"io.cost", "CONFIG_BLK_CGROUP_IOCOST",
+	{ { "io.cost.model", "ctrl=user model=linear rbps=1000000000 rseqiops=10 rrandiops=10 wbps=1000000000 wseqiops=10 wrandiops=10" },
+	  { "io.cost.qos", "enable=1 ctrl=user min=100.00 max=100.00" } },
+	{ { "io.cost.qos", "enable=0" } },
+};
+
+static int throttle(const char *file, const char *text)
+{
+	char line[160];
+	struct stat st;
+
+	if (stat(t_dev, &st))
+		return -errno;
+	snprintf(line, sizeof(line), "%u:%u %s", major(st.st_rdev), minor(st.st_rdev), text);
+	return put(line, CGROUP "/%s", file);
+}
+
+static enum t_result throttled(const struct throttle *by)
 {
 	struct waits waits = { .n = 0 };
 	unsigned long before, during;
-	char limit[64], text[16];
+	char name[64], text[16];
 	struct t_ring ring;
 	struct t_buf buf;
-	struct stat st;
 	double start;
+	unsigned int i;
 	int fd, go;
 	pid_t pid;
 
 	T_TRY(watched_init(&buf));
 	mkdir(CGROUP, 0700);
-	if (mount("none", CGROUP, "cgroup2", 0, NULL) || put("+io", CGROUP "/cgroup.subtree_control")) {
+	if (mount("none", CGROUP, "cgroup2", 0, NULL) || put("+io", CGROUP "/cgroup.subtree_control") || mkdir(CGROUP "/slow", 0700) ||
+	    (snprintf(name, sizeof(name), CGROUP "/%s", by->begin[0].file), access(name, F_OK))) {
+		rmdir(CGROUP "/slow");
 		umount(CGROUP);
-		return t_skip("no io.max here: boot the debug kernel (CONFIG_BLK_DEV_THROTTLING)");
+		return t_skip("no %s here: boot the debug kernel (%s)", by->name, by->config);
 	}
-	T_IS(mkdir(CGROUP "/slow", 0700), 0, "cgroup");
 	T_TRY(reads_in_cgroup());
-	T_CHECK(!stat(t_dev, &st), "%s: %m", t_dev);
-	snprintf(limit, sizeof(limit), "%u:%u riops=10", major(st.st_rdev), minor(st.st_rdev));
-	T_IS(put(limit, CGROUP "/slow/io.max"), 0, limit);
+	for (i = 0; i < T_COUNT(by->begin) && by->begin[i].file; i++)
+		T_IS(throttle(by->begin[i].file, by->begin[i].text), 0, by->begin[i].file);
 	fd = t_open(t_dev, O_RDWR | O_DIRECT);
 	t_ring_init(&ring, T_PLAIN, 4, 1);
 	pid = reader_begin(&buf, t_dev, &go);
@@ -260,13 +289,13 @@ static enum t_result throttled(void)
 	}
 	during = shared->done - before;
 	start = now() - start;
-	snprintf(limit, sizeof(limit), "%u:%u riops=max", major(st.st_rdev), minor(st.st_rdev));
-	T_IS(put(limit, CGROUP "/slow/io.max"), 0, limit);
+	T_IS(throttle(by->end[0].file, by->end[0].text), 0, by->end[0].file);
 	sleep(1);
 	T_TRY(reader_end(pid));
 	/* so that those on the way at any time wait for three seconds and more */
-	T_CHECK(during < 20 * start + DEPTH, "io.max was not at work: %lu requests in %.1f s", during, start);
-	T_TRY(tell("io.max, 10 a second:", &waits, during, 2));
+	T_CHECK(during < 20 * start + DEPTH, "%s was not at work: %lu requests in %.1f s", by->name, during, start);
+	snprintf(name, sizeof(name), "%s, 10 a second:", by->name);
+	T_TRY(tell(name, &waits, during, 2));
 	t_ring_exit(&ring);
 	close(fd);
 	T_IS(rmdir(CGROUP "/slow"), 0, "remove the cgroup");
@@ -327,12 +356,13 @@ static enum t_result idle_class(void)
 
 int main(int argc, char **argv)
 {
-	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 3);
+	t_start(argc > 1 ? argv[1] : NULL, NULL, true, 4);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		t_die("shared memory: %m");
 	t_report(frozen(), "a queue frozen by a Format holds up no exporter");
-	t_report(throttled(), "io.max holds up no exporter");
+	t_report(throttled(&io_max), "io.max holds up no exporter");
+	t_report(throttled(&io_cost), "io.cost holds up no exporter");
 	t_report(idle_class(), "a scheduler's idle class holds up no exporter");
 	return t_finish();
 }

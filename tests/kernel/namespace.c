@@ -2,9 +2,11 @@
 /*
  * A namespace is detached from its controller, which stays: I/O to it gets
  * -ENODEV, the exporter its mapping, unless its neighbour uses that, too, who does
- * not notice. DEV and DEV2 are namespaces of one controller; it is DEV2 that goes.
+ * not notice, even by the same registration. DEV and DEV2 are namespaces of one
+ * controller; it is DEV2 that goes.
  */
 #include "attachment.h"
+#include "stack.h"
 
 static char controller[64];	/* nvme3 */
 static unsigned int nsid;
@@ -131,11 +133,96 @@ static enum t_result detached(bool busy, bool shared)
 	return good(t_dev2);
 }
 
+#define GOING	T_MIB	/* of the namespace that goes, at the start of a linear device; then the neighbour's */
+
+/* DEPTH reads of the neighbour's part, right in every byte. */
+static enum t_result read_rest(struct load *load, unsigned int round)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		struct t_io io = { .fd = load->fd, .addr = i * CHUNK, .len = CHUNK,
+				   .pos = GOING + (i * 7 + round * 13) % (SCRATCH / CHUNK) * CHUNK };
+
+		t_queue(&load->ring, &io, i);
+	}
+	t_submit(&load->ring);
+	for (i = 0; i < DEPTH; i++)
+		T_IS(t_reap(&load->ring, NULL), (int)CHUNK, "read");
+	for (i = 0; i < DEPTH; i++)
+		T_CHECK(t_same("read", load->buf->map + i * CHUNK,
+			       load->disk->image + GOING + (i * 7 + round * 13) % (SCRATCH / CHUNK) * CHUNK, CHUNK), "wrong data");
+	return T_PASS;
+}
+
+static enum t_result stacked(bool storms)
+{
+	struct dm_line lines[] = { { .sectors = GOING / 512, .type = "linear" }, { .sectors = T_DISK_SIZE / 512, .type = "linear" } };
+	struct load load = { .disk = NULL };
+	struct event event = { .happen = detach, .rounds = 1, .load = &load };
+	struct storm storm = { .pause = 2000 };
+	enum t_result result = T_PASS;
+	unsigned int after = 0;
+	struct t_leaks leaks;
+	struct t_disk disk;
+	struct t_buf buf;
+	char path[32];
+	int ret;
+
+	snprintf(lines[0].args, sizeof(lines[0].args), "%s 0", t_dev2);
+	snprintf(lines[1].args, sizeof(lines[1].args), "%s 0", t_dev);
+	T_TRY(t_leaks_init(&leaks));
+	T_TRY(watched_init(&buf));
+	ret = dm_create("both", lines, 2, path);
+	if (ret == -ENOENT || ret == -ENXIO)
+		return t_skip("%s (CONFIG_BLK_DEV_DM)", t_number(ret));
+	T_IS(ret, 0, "a linear device of both");
+	t_disk_init(&disk, path);
+	load.disk = &disk;
+	load.buf = storm.buf = &buf;
+	load.fd = t_open(path, O_RDWR | O_DIRECT);
+	t_ring_init(&load.ring, T_PLAIN, DEPTH, 1);
+	T_IS(t_register(&load.ring, 0, buf.fd, load.fd, 0), 1, "register");
+	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings of one controller");
+	T_TRY(read_rest(&load, 0));
+	if (storms && pthread_create(&storm.thread, NULL, blow, &storm))
+		t_die("no thread");
+	if (pthread_create(&event.thread, NULL, event_run, &event))
+		t_die("no thread");
+	while (result == T_PASS && after < 50) {
+		after += event.done;
+		load.rounds++;
+		result = read_rest(&load, load.rounds);
+	}
+	pthread_join(event.thread, NULL);
+	if (storms) {
+		storm.stop = true;
+		pthread_join(storm.thread, NULL);
+		T_IS(storm.error, 0, "invalidate");
+	}
+	T_IS(event.error, 0, "detach");
+	T_CHECK(result == T_PASS, "the neighbour noticed, in batch %u", load.rounds);
+	T_TRY(await(false));
+	T_IS(control(&buf, DMA_BUF_IO_TEST_INVALIDATE, 0, NULL), 0, "invalidate");
+	T_TRY(read_rest(&load, 1));
+	T_IS(ask(&buf, DMA_BUF_IO_TEST_LIVE), 1, "mappings of the neighbour");
+	T_IS(t_clear(&load.ring, 0), 1, "unregister");
+	t_ring_exit(&load.ring);
+	close(load.fd);
+	t_disk_exit(&disk);
+	T_IS(dm_remove("both"), 0, "remove the linear device");
+	T_TRY(watched_exit(&buf));
+	T_TRY(t_leaks_check(&leaks));
+	T_IS(attachment(controller, nsid, 0), 0, "attach");
+	T_TRY(await(true));
+	return good(t_dev2);
+}
+
 int main(int argc, char **argv)
 {
 	char link[PATH_MAX], path[PATH_MAX];
 
-	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 5);
+	t_start(argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL, true, 7);
 	if (!t_dev2)
 		t_die("no second namespace: name one as the second argument or in DEV2=");
 	snprintf(link, sizeof(link), "/sys/class/block/%s/device", disk_name(t_dev2));
@@ -146,5 +233,7 @@ int main(int argc, char **argv)
 	t_report(detached(true, false), "detached with I/O in flight");
 	t_report(detached(false, true), "detached when idle, its neighbour uses the same mapping");
 	t_report(detached(true, true), "detached with I/O in flight, its neighbour uses the same mapping");
+	t_report(stacked(false), "detached with I/O in flight to its neighbour, by one registration for both");
+	t_report(stacked(true), "the same in a storm of invalidations");
 	return t_finish();
 }

@@ -321,6 +321,78 @@ static enum t_result files(enum t_mode mode)
 	return watched_exit(&buf);
 }
 
+#define AT_ONCE	300	/* times */
+
+/* A thread with a ring of its own that registers when the other does. */
+struct registrar {
+	const struct t_buf *buf;
+	pthread_barrier_t *both;
+	enum t_mode mode;
+	int error;
+	pthread_t thread;
+};
+
+static void *registers(void *arg)
+{
+	struct registrar *me = arg;
+	struct t_ring ring;
+	unsigned int i;
+
+	t_ring_init(&ring, me->mode, 8, 1);
+	for (i = 0; i < AT_ONCE; i++) {
+		int ret;
+
+		pthread_barrier_wait(me->both);
+		ret = t_register(&ring, 0, me->buf->fd, fd, 0);
+		/* now the mappings are counted */
+		pthread_barrier_wait(me->both);
+		pthread_barrier_wait(me->both);
+		if (ret == 1)
+			ret = t_clear(&ring, 0);
+		if (ret != 1)
+			me->error = ret ?: -ENODATA;
+		pthread_barrier_wait(me->both);
+	}
+	t_ring_exit(&ring);
+	return NULL;
+}
+
+/* Two that come first at the same time: still there is one mapping. */
+static enum t_result at_once(enum t_mode mode)
+{
+	struct registrar others[2];
+	pthread_barrier_t both;
+	unsigned int i, most = 0;
+	struct t_buf buf;
+
+	T_TRY(watched_init(&buf));
+	pthread_barrier_init(&both, NULL, T_COUNT(others) + 1);
+	for (i = 0; i < T_COUNT(others); i++) {
+		others[i] = (struct registrar){ .buf = &buf, .both = &both, .mode = mode };
+		if (pthread_create(&others[i].thread, NULL, registers, &others[i]))
+			t_die("no thread");
+	}
+	for (i = 0; i < AT_ONCE; i++) {
+		unsigned int live;
+
+		pthread_barrier_wait(&both);
+		pthread_barrier_wait(&both);
+		live = ask(&buf, DMA_BUF_IO_TEST_LIVE);
+		most = live > most ? live : most;
+		pthread_barrier_wait(&both);
+		pthread_barrier_wait(&both);
+		/* what goes may go later, beside what comes */
+		T_TRY(await_live(&buf, 0));
+	}
+	for (i = 0; i < T_COUNT(others); i++)
+		pthread_join(others[i].thread, NULL);
+	pthread_barrier_destroy(&both);
+	for (i = 0; i < T_COUNT(others); i++)
+		T_IS(others[i].error, 0, "register and clear");
+	T_IS(most, maps, "mappings at any time");
+	return watched_exit(&buf);
+}
+
 static const struct {
 	const char *name;
 	enum t_result (*run)(enum t_mode mode);
@@ -334,6 +406,7 @@ static const struct {
 	{ "a slot that changes its kind", kinds_change, 0 },
 	{ "one dma-buf in 200 slots", many, 0 },
 	{ "one dma-buf for two files of a disk", files, 0 },
+	{ "one dma-buf, registered by two at once", at_once, 0 },
 };
 
 int main(int argc, char **argv)

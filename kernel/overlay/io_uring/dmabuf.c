@@ -188,22 +188,6 @@ int io_dmabuf_make_maps(struct io_kiocb *req)
 }
 
 /**
- * io_dmabuf_hold_maps - the same, and keep it until dma_buf_io_release_maps()
- * @req: the request, which is to be issued without waiting
- *
- * Context: as for io_dmabuf_make_maps().
- * Return: the dma-buf, or an ERR_PTR of what io_dmabuf_make_maps() returns.
- */
-struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req)
-{
-	struct dma_buf *held = dma_buf_io_hold_maps(req->buf_node->buf->priv);
-
-	if (IS_ERR(held))
-		return ERR_PTR(io_dmabuf_errno(req, PTR_ERR(held)));
-	return held;
-}
-
-/**
  * io_dmabuf_lost_map - decide about a request that met no DMA mapping
  * @req: the request, whose buffer is a dma-buf
  * @res: what it is to complete with, if not issued again

@@ -55,7 +55,6 @@ int io_regbuf_from_user(u64 udesc, struct io_uring_regbuf_desc *desc,
 struct io_rsrc_node *io_regbuf_dmabuf(struct io_ring_ctx *ctx,
 				      struct io_uring_regbuf_desc *desc);
 int io_dmabuf_make_maps(struct io_kiocb *req);
-struct dma_buf *io_dmabuf_hold_maps(struct io_kiocb *req);
 bool io_dmabuf_lost_map(struct io_kiocb *req, long *res);
 
 #endif

@@ -7,9 +7,11 @@
  * Objects
  *
  *   A *registration* (struct dma_buf_io) says that I/O through a file may use a
- *   dma-buf. It names the file, the dma-buf and, by a *leg* each, the devices
- *   behind the file: one, or several, each with a part of the data, or paths to the
- *   same data, which come and go. It is what an iov_iter and a bio point to.
+ *   dma-buf. It names the file, the dma-buf and, by a *leg* each, what is behind the
+ *   file: a part of a device, a namespace for one, or several, each with a part of
+ *   the data, or paths to the same data, which come and go. A command uses the leg of
+ *   its own namespace and no other, even of the same device. A registration is what
+ *   an iov_iter and a bio point to.
  *   A *context* is the attachment of a dma-buf to a device. There is one for all
  *   registrations of that pair, whoever made them and through whichever file.
  *   A *map* is one generation of a context's DMA mapping. A context has at most
@@ -50,10 +52,11 @@
  * What the wait for draining is bounded by
  *
  *   The driver's own timeout handling (NVMe: after the I/O timeout it aborts the
- *   command, after another it disables the controller and cancels all that it had;
- *   30 seconds each by default). Completing a command needs neither the reservation lock, nor memory,
- *   nor the submitter, as the wait polls for polled commands. A reset that follows
- *   may take and allocate what it likes: it cancels before.
+ *   command, after another it disables the controller and cancels all that it
+ *   had; 30 seconds each by default). Completing a command needs neither the
+ *   reservation lock, nor memory, nor the submitter, as the wait polls for polled
+ *   commands. A reset that follows may take and allocate what it likes: it
+ *   cancels before.
  *
  * Lifetime of a context
  *
@@ -740,37 +743,36 @@ static struct dma_buf_io_ctx *dma_buf_io_get_ctx(struct dma_buf *dmabuf,
 	return first ?: ERR_PTR(-ENODEV);
 }
 
-/* The leg of a device, be it attached or refused; NULL if there is none. */
+/* The leg of an owner, be it attached or refused; NULL if there is none. */
 static struct dma_buf_io_leg *dma_buf_io_leg_of(struct dma_buf_io *io,
-						const struct dma_buf_io_dev *dev)
+						const void *owner)
 {
-	const struct dma_buf_io_ctx *ctx;
 	struct dma_buf_io_leg *leg;
 
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
-		ctx = rcu_dereference_check(leg->ctx,
-					    lockdep_is_held(&dma_buf_io_lock));
-		if ((ctx && ctx->dev == dev) || READ_ONCE(leg->refused) == dev)
+		/* pairs with dma_buf_io_set_leg() */
+		if (smp_load_acquire(&leg->owner) == owner &&
+		    (rcu_access_pointer(leg->ctx) || READ_ONCE(leg->refused)))
 			return leg;
 	}
 	return NULL;
 }
 
 /**
- * dma_buf_io_dev_state - ask whether a device can be used for a registration
- * @io: the registration
- * @dev: the device
+ * dma_buf_io_owner_state - ask whether a part of a device can be used
+ * @io: for this registration
+ * @owner: as given to dma_buf_io_attach()
  *
  * Context: any; may have changed by when this returns.
  * Return: the state.
  */
-enum dma_buf_io_state dma_buf_io_dev_state(struct dma_buf_io *io,
-					   const struct dma_buf_io_dev *dev)
+enum dma_buf_io_state dma_buf_io_owner_state(struct dma_buf_io *io,
+					     const void *owner)
 {
 	const struct dma_buf_io_leg *leg;
 
 	guard(rcu)();
-	leg = dma_buf_io_leg_of(io, dev);
+	leg = dma_buf_io_leg_of(io, owner);
 	if (!leg)
 		return DMA_BUF_IO_UNKNOWN;
 	if (READ_ONCE(leg->avoid)) {
@@ -782,7 +784,7 @@ enum dma_buf_io_state dma_buf_io_dev_state(struct dma_buf_io *io,
 	return READ_ONCE(leg->refused) ? DMA_BUF_IO_UNKNOWN :
 					 DMA_BUF_IO_ATTACHED;
 }
-EXPORT_SYMBOL_NS_GPL(dma_buf_io_dev_state, "DMA_BUF");
+EXPORT_SYMBOL_NS_GPL(dma_buf_io_owner_state, "DMA_BUF");
 
 /* A leg that is free. One that was made stays, as there are readers. */
 static struct dma_buf_io_leg *dma_buf_io_free_leg(struct dma_buf_io *io)
@@ -805,6 +807,17 @@ static struct dma_buf_io_leg *dma_buf_io_free_leg(struct dma_buf_io *io)
 	return leg;
 }
 
+/* Name a leg that is free: whoever sees the owner sees no context of another's. */
+static void dma_buf_io_set_leg(struct dma_buf_io_leg *leg, const void *owner,
+			       const void *group)
+{
+	lockdep_assert_held(&dma_buf_io_lock);
+	WRITE_ONCE(leg->group, group);
+	WRITE_ONCE(leg->avoid, false);
+	/* pairs with dma_buf_io_get_map(), dma_buf_io_leg_of() */
+	smp_store_release(&leg->owner, owner);
+}
+
 /* Do not choose a device for a while; never again if it cannot work at all. */
 static void dma_buf_io_avoid_leg(struct dma_buf_io_leg *leg, int err)
 {
@@ -823,15 +836,14 @@ static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 	struct dma_buf_io_leg *leg;
 
 	guard(mutex)(&dma_buf_io_lock);
-	if (!group || dev->gone)
+	if (!group || dev->gone || dev->ops->owner_gone(owner))
 		return;
-	leg = dma_buf_io_leg_of(io, dev);
+	leg = dma_buf_io_leg_of(io, owner);
 	if (!leg) {
 		leg = dma_buf_io_free_leg(io);
 		if (!leg)
 			return;
-		leg->owner = owner;
-		WRITE_ONCE(leg->group, group);
+		dma_buf_io_set_leg(leg, owner, group);
 		list_add(&leg->node, &dev->refused);
 		dma_buf_io_avoid_leg(leg, err);
 		WRITE_ONCE(leg->refused, dev);
@@ -840,13 +852,12 @@ static void dma_buf_io_refuse(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 	}
 }
 
-static bool dma_buf_io_is_attached(struct dma_buf_io *io,
-				   const struct dma_buf_io_dev *dev)
+static bool dma_buf_io_is_attached(struct dma_buf_io *io, const void *owner)
 {
 	const struct dma_buf_io_leg *leg;
 
 	guard(rcu)();
-	leg = dma_buf_io_leg_of(io, dev);
+	leg = dma_buf_io_leg_of(io, owner);
 	return leg && !READ_ONCE(leg->refused);
 }
 
@@ -870,10 +881,11 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
 {
 	struct dma_buf_io_leg *leg;
 
+	/* in revocation, which takes the lock, too, it is gone before */
 	guard(mutex)(&dma_buf_io_lock);
-	if (ctx->dev->gone)
+	if (ctx->dev->gone || ctx->dev->ops->owner_gone(owner))
 		return -ENODEV;
-	leg = dma_buf_io_leg_of(io, ctx->dev);
+	leg = dma_buf_io_leg_of(io, owner);
 	if (leg && !leg->refused)
 		return -EEXIST;
 	if (leg)
@@ -882,9 +894,7 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
 		leg = dma_buf_io_free_leg(io);
 	if (!leg)
 		return io->several ? -ENOMEM : -EOPNOTSUPP;
-	leg->owner = owner;
-	WRITE_ONCE(leg->group, group);
-	WRITE_ONCE(leg->avoid, false);
+	dma_buf_io_set_leg(leg, owner, group);
 	list_add(&leg->node, &ctx->legs);
 	rcu_assign_pointer(leg->ctx, ctx);
 	return 0;
@@ -894,15 +904,15 @@ static int dma_buf_io_add_leg(struct dma_buf_io *io, struct dma_buf_io_ctx *ctx,
  * dma_buf_io_attach - name a device behind a registration
  * @io: the registration
  * @dev: the device
- * @owner: what of the device the file is for, to be named to
- *	dma_buf_io_revoke() when it goes
+ * @owner: what of the device the file is for: commands name it, and
+ *	dma_buf_io_revoke() when it goes; unique among all devices
  * @group: see &dma_buf_io_leg.group
  *
  * To be called from a driver's implementation of
  * &file_operations.register_dmabuf or what leads there.
  *
  * Context: may sleep; takes the reservation lock of the dma-buf.
- * Return: 0, also if it is attached; -ENODEV when the device is gone, -ENOMEM,
+ * Return: 0, also if it is attached; -ENODEV when the device or @owner is gone, -ENOMEM,
  * -EINTR, -EOPNOTSUPP for a second device of a file that has but one or for one
  * that has refused before, or what the exporter says.
  */
@@ -912,9 +922,9 @@ int dma_buf_io_attach(struct dma_buf_io *io, struct dma_buf_io_dev *dev,
 	struct dma_buf_io_ctx *ctx;
 	int ret;
 
-	if (dma_buf_io_dev_state(io, dev) == DMA_BUF_IO_REFUSED)
+	if (dma_buf_io_owner_state(io, owner) == DMA_BUF_IO_REFUSED)
 		return -EOPNOTSUPP;
-	if (dma_buf_io_is_attached(io, dev))
+	if (dma_buf_io_is_attached(io, owner))
 		return 0;
 
 	ctx = dma_buf_io_get_ctx(io->dmabuf, dev);
@@ -965,7 +975,7 @@ static struct dma_buf_io_ctx *dma_buf_io_take_any(struct dma_buf_io_dev *dev,
  * devices. Mappings that no other registration uses are returned.
  *
  * Context: may sleep, and waits for exporters; all requests of @owner must have
- * ended, and no new ones may come.
+ * ended, and no new ones may come. Those of others of the device go on.
  */
 void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner)
 {
@@ -1063,7 +1073,8 @@ struct dma_buf_io *dma_buf_io_register(struct file *file,
  * returns, unless somebody has the dma-buf's reservation lock: then soon.
  *
  * Context: may sleep. Does not wait for an exporter that has the lock, unless it
- * takes it in the moment before the context is detached. No request may use the registration or be about to.
+ * takes it in the moment before the context is detached. No request may use the
+ * registration or be about to.
  */
 void dma_buf_io_unregister(struct dma_buf_io *io)
 {
@@ -1284,6 +1295,20 @@ static void dma_buf_io_show_ctx(const struct dma_buf_io_ctx *ctx,
 		   info->driver_bytes);
 }
 
+/* Of several parts of a device the first is shown. */
+static bool dma_buf_io_was_shown(const struct dma_buf_io *io,
+				 const struct dma_buf_io_leg *leg)
+{
+	const struct dma_buf_io_leg *each;
+
+	for (each = &io->leg; each != leg; each = each->next)
+		if (rcu_access_pointer(each->ctx) ==
+		    rcu_access_pointer(leg->ctx) &&
+		    each->refused == leg->refused)
+			return true;
+	return false;
+}
+
 /**
  * dma_buf_io_show - tell users about a registration
  * @io: the registration
@@ -1309,7 +1334,7 @@ void dma_buf_io_show(struct dma_buf_io *io, struct seq_file *m)
 	for (leg = &io->leg; leg; leg = dma_buf_io_next_leg(leg)) {
 		ctx = rcu_dereference_protected(leg->ctx,
 						lockdep_is_held(&dma_buf_io_lock));
-		if (!ctx && !leg->refused)
+		if ((!ctx && !leg->refused) || dma_buf_io_was_shown(io, leg))
 			continue;
 		seq_printf(m, "       device=%s", ctx ?
 			   dev_name(ctx->dev->dev) :

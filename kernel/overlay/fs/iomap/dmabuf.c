@@ -120,25 +120,6 @@ int iomap_bio_set_dmabuf(struct bio *bio, struct iov_iter *iter)
 	return 0;
 }
 
-/*
- * Submit @bio while no exporter can take its mapping away. It must not wait for
- * anything then, nor stay behind in a plug. An error is not kept: whoever issues the
- * request again meets it, in io-wq, where it can be reported.
- */
-void iomap_submit_dmabuf_held(struct bio *bio)
-{
-	struct dma_buf *held = dma_buf_io_hold_maps(bio_dmabuf(bio));
-
-	if (IS_ERR(held)) {
-		bio_endio_status(bio, BLK_STS_NOMAP);
-		return;
-	}
-	bio->bi_opf |= REQ_NOWAIT;
-	submit_bio(bio);
-	blk_flush_plug(current->plug, false);
-	dma_buf_io_release_maps(held);
-}
-
 static int iomap_clear_dmabuf(struct dma_buf *dmabuf, size_t offset, size_t len)
 {
 	struct iosys_map map;

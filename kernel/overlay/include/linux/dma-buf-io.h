@@ -117,6 +117,8 @@ struct dma_buf_io_info {
  *	Called as @unmap is, and as often as the wait takes.
  * @describe: enter what is the driver's to know about what @map made. Optional.
  *	Called as @map is.
+ * @owner_gone: is what a registration would be for about to be named to
+ *	dma_buf_io_revoke(), or has it been? Must not sleep.
  */
 struct dma_buf_io_dev_ops {
 	struct dma_buf_io_map *(*map)(struct dma_buf_io_dev *dev,
@@ -125,6 +127,7 @@ struct dma_buf_io_dev_ops {
 	void (*poll)(struct dma_buf_io_dev *dev);
 	void (*describe)(const struct dma_buf_io_map *map, size_t size,
 			 struct dma_buf_io_info *info);
+	bool (*owner_gone)(const void *owner);
 };
 
 /**
@@ -187,11 +190,13 @@ struct dma_buf_io_ctx {
 };
 
 /**
- * struct dma_buf_io_leg - a device behind a registration
+ * struct dma_buf_io_leg - a part of a device behind a registration
  * @ctx: of the device and the dma-buf; holds a reference. NULL once the device,
- *	or what the file is for, is gone. Read under RCU.
- * @next: the next device of the registration. Once set it stays.
- * @owner: what the device offers that the file is for, a namespace for one
+ *	or its part, is gone. Read under RCU, after @owner.
+ * @next: the next one of the registration. Once set it stays.
+ * @owner: the part: what the device offers that the file is for, a namespace for
+ *	one. By it a command finds the leg. The part may go while the device
+ *	stays, and commands for others of its parts go on.
  * @group: devices of a group are ways to the same data, of which one must be
  *	mapped; NULL for a device that must be
  * @refused: a device that could not be attached, instead of @ctx
@@ -272,8 +277,8 @@ void dma_buf_io_revoke(struct dma_buf_io_dev *dev, const void *owner);
 void dma_buf_io_revoke_dev(struct dma_buf_io_dev *dev);
 
 /**
- * enum dma_buf_io_state - can a device be used for a registration? In order: what
- *	comes before %DMA_BUF_IO_AVOID may be chosen.
+ * enum dma_buf_io_state - can a part of a device be used for a registration? In
+ *	order: what comes before %DMA_BUF_IO_AVOID may be chosen.
  * @DMA_BUF_IO_UNKNOWN: to be tried
  * @DMA_BUF_IO_ATTACHED: yes
  * @DMA_BUF_IO_AVOID: not at the moment, if there is another
@@ -286,8 +291,8 @@ enum dma_buf_io_state {
 	DMA_BUF_IO_REFUSED,
 };
 
-enum dma_buf_io_state dma_buf_io_dev_state(struct dma_buf_io *io,
-					   const struct dma_buf_io_dev *dev);
+enum dma_buf_io_state dma_buf_io_owner_state(struct dma_buf_io *io,
+					     const void *owner);
 
 static inline struct dma_buf_io_leg *
 dma_buf_io_next_leg(const struct dma_buf_io_leg *leg)
@@ -299,7 +304,8 @@ dma_buf_io_next_leg(const struct dma_buf_io_leg *leg)
 /**
  * dma_buf_io_get_map - take a reference on the live map for a device
  * @io: the registration
- * @dev: the device that is to do the DMA
+ * @owner: the part of the device that the command is for, as given to
+ *	dma_buf_io_attach()
  *
  * For as long as the device has the command, and no longer: to be taken when the
  * command is made, as the last thing that can fail or wait, and to be dropped as
@@ -311,24 +317,25 @@ dma_buf_io_next_leg(const struct dma_buf_io_leg *leg)
  * the moment. End the request with %BLK_STS_NOMAP then.
  */
 static inline struct dma_buf_io_map *
-dma_buf_io_get_map(struct dma_buf_io *io, const struct dma_buf_io_dev *dev)
+dma_buf_io_get_map(struct dma_buf_io *io, const void *owner)
 {
 	const struct dma_buf_io_leg *leg = &io->leg;
 	const struct dma_buf_io_ctx *ctx;
 	struct dma_buf_io_map *map;
 
-	do {
-		ctx = rcu_dereference(leg->ctx);
-		if (likely(ctx && ctx->dev == dev)) {
-			map = rcu_dereference(ctx->map);
-			if (unlikely(!map ||
-				     !percpu_ref_tryget_live_rcu(&map->refs)))
-				return NULL;
-			return map;
-		}
+	/* pairs with dma_buf_io_set_leg(): no context of an owner before */
+	while (unlikely(smp_load_acquire(&leg->owner) != owner)) {
 		leg = dma_buf_io_next_leg(leg);
-	} while (leg);
-	return NULL;
+		if (!leg)
+			return NULL;
+	}
+	ctx = rcu_dereference(leg->ctx);
+	if (unlikely(!ctx))
+		return NULL;
+	map = rcu_dereference(ctx->map);
+	if (unlikely(!map || !percpu_ref_tryget_live_rcu(&map->refs)))
+		return NULL;
+	return map;
 }
 
 /**
@@ -356,6 +363,10 @@ static inline void bio_set_dmabuf(struct bio *bio, struct dma_buf_io *io,
 	bio->bi_iter.bi_size = len;
 	bio_set_flag(bio, BIO_CLONED);
 }
+
+void bio_submit_dmabuf_held(struct bio *bio);
+int bdev_register_dmabuf_below(struct file **files, unsigned int nr,
+			       struct dma_buf_io *io);
 
 /* The registration behind a REQ_DMABUF bio. */
 static inline struct dma_buf_io *bio_dmabuf(const struct bio *bio)
