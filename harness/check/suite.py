@@ -229,6 +229,8 @@ DEBUG_BOOTS = {boot.name: boot for boot in (
     slow("debug-pcie", MODES["strict"], "debug", "vfio pcie", qemu_extra=f"{ALONE} {PORT}", before=BELOW),
     *(Boot(f"{mode.name}-rest", mode, command=f"TESTS='{ANY_MODE}'; {KERNEL_TESTS}") for mode in MODES.values() if mode.name != "strict"),
     slow("kcsan-strict", MODES["strict"], "kcsan", CONCURRENT),
+    # This kernel has quota, encryption and verity.
+    slow("kcsan-files", MODES["strict"], "kcsan", "files"),
     slow("rt-strict", MODES["strict"], "rt", CONCURRENT),
     # Everything without an IOMMU, and on the debug kernel what has to do with mappings.
     Boot("off", MORE_MODES["off"]),
