@@ -22,7 +22,7 @@ from ..judge import regress
 from ..machine import filesystems, guest
 from ..machine.modes import IOMMUS, MODES, MORE_MODES, Mode
 from ..machine.splat import splats
-from ..machine.topologies import TOPOLOGIES
+from ..machine.topologies import TOPOLOGIES, TRUSTED, memory_device
 from ..measure import gate, host
 from ..paths import BUILD, ROOT
 from ..record import history, provenance, runs
@@ -118,8 +118,7 @@ def slow(name: str, mode: Mode, variant: str, tests: str = "", without: str = ""
 
 
 # A host bridge through which Linux lets devices talk to each other, and a BAR that is memory.
-PEERS = ("-cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2 "
-         "-object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar")
+PEERS = f"{TRUSTED} {memory_device('16M')}"
 # Alone on its bus, which is how that device can be reset.
 ALONE = f"-device pcie-root-port,id=alone {PEERS},bus=alone"
 # A disk behind a port, which can report errors and lose it: the second one for the tests.

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 
 # A processor through whose host bridge Linux lets devices talk to each other.
 TRUSTED = "-cpu max,vendor=AuthenticAMD,family=23,model=1,stepping=2"
+
+
+def memory_device(size: str) -> str:
+    """A device whose BAR is memory; where, the arguments that follow may say."""
+    return f"-object memory-backend-ram,id=bar,size={size},share=on -device ivshmem-plain,memdev=bar"
+
+
 # The disk, by its serial number "near", below port "one"; a device whose BAR is memory below "two"; and below "three" a
 # disk, "giver", whose controller has memory.
 DEVICES = ("-drive if=none,id=near,driver=null-co,size=64M,read-zeroes=on,snapshot=on -device nvme,drive=near,serial=near,bus=one,mdts=9 "
-           "-object memory-backend-ram,id=bar,size=16M,share=on -device ivshmem-plain,memdev=bar,bus=two "
+           f"{memory_device('16M')},bus=two "
            "-drive if=none,id=giver,driver=null-co,size=64M,read-zeroes=on,snapshot=on "
            "-device nvme,drive=giver,serial=giver,bus=three,cmb_size_mb=16,legacy-cmb=on")
 PORT = "-device pcie-root-port,id={},chassis={},bus={}"  # a bus is named: QEMU may choose another than the first

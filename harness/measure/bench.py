@@ -16,6 +16,7 @@ from ..build import products
 from ..fault import Fault
 from ..machine import filesystems, guest
 from ..machine.modes import IOMMUS, MODES, Mode
+from ..machine.topologies import TRUSTED, memory_device
 from ..record import provenance, runs, schema, store
 from ..record.schema import AGAIN, REGISTRATIONS
 from . import columns, disturbance, fio
@@ -24,6 +25,7 @@ from .columns import DEFAULT, Column
 EVENTS = ("map", "unmap", "flush", "command")
 NS_AN_INSTRUCTION = 2  # -icount shift=1
 EVENT_IOS = 1000
+PEER_MEMORY = "256M"  # 128 blocks of 1 MiB, and a power of two
 FILE_MIB = 128  # of the file of a file system: jobs go over it as often as they must
 
 
@@ -87,6 +89,9 @@ class Plan:
     def memory(self) -> dict[str, str]:
         """The kind of each job's memory."""
         return {job: (JOBS | SWEEPS)[job].memory for job in self.jobs}
+
+    def memory_of(self, job: Job, registration: str) -> str:
+        return fio.PEER if self.column.peer and registration == "dmabuf" else job.memory
 
     def recorded(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"memory": self.memory}
@@ -175,6 +180,13 @@ must() {
 	done_well
 }
 """
+# The device whose memory it is, to be VFIO's.
+FIND_PEER = """\
+for dir in /sys/bus/pci/devices/*; do
+	[ "$(cat "$dir/vendor" "$dir/device" | xargs)" != "0x1af4 0x1110" ] || PEER=${dir##*/}
+done
+must sh -c "echo vfio-pci >/sys/bus/pci/devices/$PEER/driver_override; echo $PEER >/sys/bus/pci/drivers_probe"
+"""
 MISSED = 241  # the meter's, if pauses were too short for it
 
 
@@ -204,6 +216,8 @@ def ready(plan: Plan) -> list[str]:
         return [f"must sh -c '{filesystems.mount(plan.column.filesystem, '$DEV')}'",
                 f"must dd if=/dev/zero of={plan.places('NULLDEV')} bs=1M count={FILE_MIB} conv=fsync",
                 "must sh -c 'echo 3 >/proc/sys/vm/drop_caches'"]
+    if plan.column.peer:
+        return [FIND_PEER]
     if plan.column.commands:  # which a disk's statistics leave out, unless they are told; the meter looks at those
         return ["must sh -c 'for each in /sys/block/nvme*/queue/iostats_passthrough; do echo 1 >$each || exit 1; done'"]
     return []
@@ -230,7 +244,7 @@ def verify(plan: Plan) -> list[str]:
         if not plan.read_only:
             job = "verify-commands" if plan.column.commands else "verify"
             lines += [shell(job, f"$RESULTS/verify.{registration}.{memory}.json", registration, memory, plan.column.options, plan.places("DEV"))
-                      for memory in dict.fromkeys(plan.memory.values())]
+                      for memory in dict.fromkeys(plan.memory_of((JOBS | SWEEPS)[name], registration) for name in plan.jobs)]
         lines.append(f"echo verified {registration}")
     return lines
 
@@ -240,7 +254,7 @@ def speed_boot(plan: Plan, mode: Mode, number: int) -> Boot:
     cells = plan.balanced(number)
     verified = verify(plan) if number == 0 else []
     lines = [disturbance.script(f"{job.name} {registration} {turn}", shell(
-                  job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, job.memory, limit, plan.places("NULLDEV"), job.environment))
+                  job.file or job.name, f"$RESULTS/speed.{job.name}.{registration}.{turn}.json", registration, plan.memory_of(job, registration), limit, plan.places("NULLDEV"), job.environment))
               for job, registration, turn in cells]
     return Boot(f"speed-{mode.name}-{number + 1}", mode, False, PROLOGUE + "\n".join([*ready(plan), *verified, *lines]),
                 8 + 2 * len(verified) + len(cells) * (plan.runtime_ms / 1000 + 0.5))
@@ -252,7 +266,7 @@ def metered(plan: Plan, kind: str, job: Job, registration: str, number: int, ios
     On a busy machine the meter may sleep through a pause of the wall clock; then longer ones are tried."""
     name = f"$RESULTS/{kind}.{job.name}.{registration}.{number}"
     more = " --io_size=1t" if plan.column.filesystem else ""  # number_ios= alone ends with the file
-    tried = shell(job.file or job.name, f"{name}.fio.json", registration, job.memory,
+    tried = shell(job.file or job.name, f"{name}.fio.json", registration, plan.memory_of(job, registration),
                   f"{plan.column.options} --number_ios={ios * 5 // 2} --thinktime=$pause --thinktime_blocks={ios}{more}", plan.places("NULLDEV"),
                   f"meter {name}.json {':'.join(plan.disks('NULLDEV'))} {kind}", how="try")
     pauses = "100ms" if plan.costed else "1500ms 6s 24s"
@@ -285,7 +299,7 @@ def run_boot(boot: Boot, column: Column, kernel: Path, directory: Path) -> None:
     script = boot.script if boot.icount else CLOCK + boot.script
     spec = guest.Spec(kernel=kernel, mode=boot.mode, command=script, icount=boot.icount, memory="4G",
                       timeout=120 + 6 * boot.seconds, iommu=IOMMUS[column.iommu], cpus=column.cpus,
-                      nulls=column.disks, block=column.block, files=filesystems.makers([column.filesystem] if column.filesystem else []))
+                      nulls=column.disks, block=column.block, qemu_extra=f"{TRUSTED} {memory_device(PEER_MEMORY)}" if column.peer else "", files=filesystems.makers([column.filesystem] if column.filesystem else []))
     start = time.monotonic()
     try:
         for number in range(CLOCK_TRIES):
@@ -379,17 +393,17 @@ def speed_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
                 sample = fio.sample(fio.parse(path.read_text()))
                 if sample.runtime_ms < 0.8 * plan.runtime_ms:  # the last batch may end it early
                     raise Fault(f"{path} ran for {sample.runtime_ms} ms where {plan.runtime_ms} were asked for")
-                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": number + 1, "pass": turn,
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": plan.memory_of(job, registration), "round": number + 1, "pass": turn,
                              "order": order, **dataclasses.asdict(sample), **seen.get(f"{job.name} {registration} {turn}", {})})
     return rows
 
 
-def window(boot: Path, kind: str, job: Job, registration: str, number: int) -> tuple[float, dict[str, Any]]:
+def window(boot: Path, kind: str, job: Job, registration: str, number: int, memory: str) -> tuple[float, dict[str, Any]]:
     """The I/Os between two pauses (a request is part of one, or one), and what the meter saw them take."""
     name = f"{kind}.{job.name}.{registration}.{number}"
     ios = fio.sample(fio.parse((boot / f"{name}.fio.json").read_text())).ios
     meter = store.read(boot / f"{name}.json")
-    if why := fio.other_memory(job.memory, meter["pages"], meter["runs"]):
+    if why := fio.other_memory(memory, meter["pages"], meter["runs"]):
         raise Fault(f"{boot.name}, {job.name} {registration}: {why}")
     return ios * meter["requests"] / meter["total_requests"], meter
 
@@ -403,9 +417,9 @@ def cost_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
         turn_ns = median(store.read(path)["turn_ns"] for path in meters)
         for job, registration in plan.cells(backwards=False):
             for number in range(1, plan.cost_rounds + 1):
-                ios, took = window(boot, "cost", job, registration, number)
+                ios, took = window(boot, "cost", job, registration, number, plan.memory_of(job, registration))
                 busy_ns = took["wall_ns"] - took["own_ns"] - took["turns"] * turn_ns
-                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": number, "ios": ios,
+                rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": plan.memory_of(job, registration), "round": number, "ios": ios,
                              "instructions_per_io": busy_ns / NS_AN_INSTRUCTION / ios})
     return rows
 
@@ -414,12 +428,12 @@ def operation_rows(run: Path, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for mode in plan.modes if plan.cost_rounds else ():
         for job, registration in plan.cells(backwards=False):
-            ios, saw = window(run / "boots" / f"cost-{mode}", "events", job, registration, 1)
+            ios, saw = window(run / "boots" / f"cost-{mode}", "events", job, registration, 1, plan.memory_of(job, registration))
             if not IOMMUS[plan.column.iommu].flushes:
                 saw["flush"] = None  # the tracepoint of another model, which this kernel has too
             per_io: dict[str, Any] = {f"{event}_per_io": None if saw[event] is None else saw[event] / ios
                                       for event in EVENTS}
-            rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "ios": ios,
+            rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": plan.memory_of(job, registration), "ios": ios,
                          "pages": saw["pages"], "runs": saw["runs"], **per_io, "bytes_per_command": job.block_bytes / per_io["command_per_io"]})
     return rows
 

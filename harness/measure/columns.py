@@ -21,6 +21,7 @@ class Column:
     filesystem: str = ""  # a file of which, on the data disk, is what the jobs run over
     commands: bool = False  # NVMe commands to /dev/ngXnY in place of reads and writes
     most: int = 0  # bytes of a block; 0: any
+    peer: bool = False  # dma-bufs are memory of another device, and not the system's
     unpatched: bool = False  # on the base kernel, which cannot register dma-bufs
 
 
@@ -39,6 +40,7 @@ COLUMNS = {column.name: column for column in (
     Column("xfs", "a file of XFS", filesystem="xfs"),
     # Nobody splits them, and 128 KiB is what Linux maps of user memory for one through an IOMMU.
     Column("passthrough", "NVMe commands to /dev/ngXnY, of up to 128 KiB", commands=True, most=128 << 10),
+    Column("peer", "dma-bufs of another device's memory, by VFIO, beside user memory of the system", peer=True),
     Column("unpatched", "unpatched kernel", unpatched=True),
 )}
 DEFAULT = COLUMNS["vtd"]

@@ -11,6 +11,9 @@ from ..fault import Fault
 ENGINE = "external:${PLUGIN:-/usr/lib/dmabuf.so}"
 JOBS = "${JOBS:-/jobs}"
 MEMORY = {"scattered": "scattered 4 KiB pages", "2m": "2 MiB pages"}  # of what kind buffers are, whatever registers them: pages= of the engine
+# What only a dma-buf can be: a BAR of the PCI device $PEER, and the kernel must say that the disk gets at it as at a peer's.
+PEER = "peer"
+FROM_PEER = "--source=vfio --vfio_device=$PEER --vfio_region=2 --require_p2p=1"
 PAGE, HUGE = 4 << 10, 2 << 20
 PERCENTILES = {"p50": "50.000000", "p99": "99.000000", "p999": "99.900000"}
 
@@ -33,11 +36,13 @@ class Sample:
 def command(job: str, output: str, registration: str, memory: str, limit: str, device: str, before: str = "") -> str:
     """A shell line: the same job file for every registration, only its variables, the memory and the length of the run differ."""
     return (f"env DEV={device} ENGINE={ENGINE} REGISTRATION={registration} {before} "
-            f"fio --output-format=json --output={output} --ioengine={ENGINE} --pages={memory} {limit} {JOBS}/{job}.fio")
+            f"fio --output-format=json --output={output} --ioengine={ENGINE} {FROM_PEER if memory == PEER else f'--pages={memory}'} {limit} {JOBS}/{job}.fio")
 
 
 def other_memory(memory: str, pages: int, runs: int) -> str:
     """Why buffers of so many pages in so many runs of neighbours are not of that kind; empty if they are."""
+    if memory == PEER:
+        return f"{pages} pages of buffers are the system's memory, and not another device's" if pages else ""
     if not pages:
         return "no buffer of the engine was seen in /proc/PID/pagemap"
     most = -(-pages * PAGE // HUGE)

@@ -77,7 +77,7 @@ def cost_rows(run: Path, plan: bench.Plan) -> list[dict[str, Any]]:
     rows = []
     for mode in plan.modes:
         for job, registration in plan.cells(backwards=False):
-            ios, saw = bench.window(run / "boots" / f"cost-{mode}", "events", job, registration, 1)
+            ios, saw = bench.window(run / "boots" / f"cost-{mode}", "events", job, registration, 1, job.memory)
             if saw["instructions"] is not None:
                 rows.append({"mode": mode, "registration": registration, "job": job.name, "memory": job.memory, "round": 1, "ios": ios,
                              "instructions_per_io": saw["instructions"] / ios})

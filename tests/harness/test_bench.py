@@ -132,7 +132,8 @@ def test_operations_are_per_io_not_per_request(boot):
 
 @pytest.mark.parametrize("memory, pages, runs, says", (
     ("scattered", 8192, 8192, ""), ("scattered", 8192, 8111, ""), ("scattered", 8192, 8100, "8192 pages lie in 8100 pieces"),
-    ("2m", 8192, 16, ""), ("2m", 8192, 1, ""), ("2m", 8193, 17, ""), ("2m", 8192, 17, "has at most 16"), ("2m", 0, 0, "no buffer"), ("scattered", 0, 0, "no buffer")))
+    ("2m", 8192, 16, ""), ("2m", 8192, 1, ""), ("2m", 8193, 17, ""), ("2m", 8192, 17, "has at most 16"), ("2m", 0, 0, "no buffer"), ("scattered", 0, 0, "no buffer"), ("peer", 0, 0, ""),
+    ("peer", 16, 1, "16 pages of buffers are the system's memory")))
 def test_memory_is_of_the_kind_that_the_plan_says(memory, pages, runs, says):
     found = fio.other_memory(memory, pages, runs)
     assert says in found and bool(says) == bool(found)
@@ -391,6 +392,16 @@ def disturb(monkeypatch, tries):
 
 def shares(run):
     return {path.parent.name: bench.disturbed(path.parent) for path in run.glob("boots/*/boot.json")}
+
+
+def test_memory_of_a_peer_is_what_dma_bufs_alone_can_be(tmp_path):
+    plan = dataclasses.replace(PLAN, column=columns.COLUMNS["peer"])
+    script = next(bench.boots(plan)).script
+    assert script.index("must() {") < script.index("PEER=${dir##*/}") < script.index("vfio-pci >") < script.index("fio ")
+    for registration, memory in (("none", "--pages=scattered"), ("user", "--pages=scattered"), ("dmabuf", fio.FROM_PEER)):
+        lines = [line for line in script.splitlines() if f"REGISTRATION={registration} " in line]
+        assert len(lines) > 2 and all(memory in line for line in lines)  # those that verify, too
+    assert [plan.memory_of(bench.JOBS["seqread-1m-huge"], name) for name in plan.registrations] == ["2m", "2m", fio.PEER]
 
 
 def test_a_boot_that_was_disturbed_is_repeated_once_and_the_better_stays(tmp_path, monkeypatch):
