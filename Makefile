@@ -25,7 +25,7 @@ sources.takes = $(SOURCES)
 kernel.takes = VARIANT KERNEL_SRC
 kernel-tree.takes = KERNEL_SRC
 kernel-check.takes = KERNEL_SRC
-kernel-check-all.takes = ARCH KERNEL_SRC
+kernel-check-all.takes = ARCH COMMITS KERNEL_SRC
 kernel-series.takes = KERNEL_SRC
 harmless.takes = MODES $(SOURCES)
 scaling.takes = MODES $(SOURCES)
@@ -168,7 +168,7 @@ kernel-export: ## split its commits back into kernel/series and kernel/overlay
 kernel-check: ## [0:10] round trip of the series, checkpatch over it
 	$(VERB)
 
-kernel-check-all: ## every commit, the feature on and off: W=1, sparse, kernel-doc, the pages; or ARCH=arm64
+kernel-check-all: ## every commit, the feature on and off: W=1, sparse, kernel-doc, the pages; or some COMMITS=, ARCH=arm64
 	$(VERB)
 
 kernel-series: ## the mails as they are sent, with a cover letter: build/series

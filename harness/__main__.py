@@ -64,13 +64,8 @@ def kernel_check(args: argparse.Namespace) -> int:
 
 
 def kernel_check_all(args: argparse.Namespace) -> int:
-    """It builds in a worktree of the developer's, which it leaves alone."""
     deps.install(("python3-sphinx", *(deps.ARM64 if args.arch == "arm64" else ())))
-    tree = str(BUILD / "linux")
-    if not Path(tree).exists() and (status := products.series("tree", "--base", str(sources.kernel(args.kernel_src).tree), "--out", tree)):
-        return status
-    return subprocess.run([sys.executable, str(products.SERIES.with_name("check.py")), "--tree", tree, "--out", str(BUILD / "check"),
-                           "--arch", args.arch]).returncode
+    return products.each_commit(sources.kernel(args.kernel_src).tree, "--arch", args.arch, *(["--commits", *args.commits] if args.commits else []))
 
 
 def kernel_series(args: argparse.Namespace) -> int:
@@ -450,8 +445,10 @@ def parser() -> argparse.ArgumentParser:
         help=f"default %(default)s; {', '.join(f'{name}: build/{each.image}' for name, each in products.VARIANTS.items())}")
     verb("kernel-tree", kernel_tree, (kernel_source,), help="a git worktree of the series to develop in").add_argument(
         "out", nargs="?", default=str(BUILD / "linux"), help="where (default: build/linux)")
-    verb("kernel-check-all", kernel_check_all, (kernel_source,), help="every commit, feature on and off").add_argument(
-        "--arch", default="x86_64", choices=("x86_64", "arm64"), help="default: %(default)s")
+    every = verb("kernel-check-all", kernel_check_all, (kernel_source,), help="every commit, feature on and off")
+    every.add_argument("--arch", default="x86_64", choices=("x86_64", "arm64"), help="default: %(default)s")
+    every.add_argument("--commits", type=typed.some_of("commits", products.commits()), default="", metavar="'N ...'",
+                       help=f"only these, of {products.commits()[0]} to {products.commits()[-1]}")
     verb("kernel-series", kernel_series, (kernel_source,), help="the mails as they are sent, with a cover letter")
     verb("kernel-check", kernel_check, (kernel_source,), help="round trip of the series, checkpatch over it")
     verb("harmless", harmless_run, (kernel_source, fio_source),

@@ -3,7 +3,8 @@
 """Builds every commit of the series, with the feature on and off, and says which one brings what complaint.
 
 Of each commit the objects of all .c files that the series touches, and that are configured, are built with W=1 and sparse; what
-was not affected is not built again. A complaint is new if the commits before it did not have it, whatever its line. At the end
+was not affected is not built again. A complaint is new if the commits before it did not have it, whatever its line; with --commits,
+if the one before it did not. At the end
 kernel-doc reads every file that the series touches, and Sphinx, if it is installed, the pages that it adds.
 """
 import argparse
@@ -163,26 +164,35 @@ def run(args: argparse.Namespace) -> int:
     commits = git(tree, "log", "--reverse", "--format=%h %s", "base..HEAD").splitlines()
     texts = {on: fragment(tree, mails, on) for on in (True, False)}
     builds = [Build(f"{arch} {'on' if on else 'off'}", arch, on, args.out / f"{arch}-{'on' if on else 'off'}") for arch in args.arch for on in (True, False)]
+    chosen = set(args.commits or range(1, len(commits) + 1))
+    if wrong := chosen - set(range(1, len(commits) + 1)):
+        raise SeriesError(f"there is no commit {min(wrong)}: they are 1 to {len(commits)}")
     names, bad = sources(mails), 0
+    changed: set[str] = set()  # since what was built last
 
     def tell(what: str, found: list[str]) -> int:
         print(f"{what}: {'clean' if not found else ''}", *(f"\n  {line}" for line in found), sep="", flush=True)
         return len(found)
 
     for number, commit in enumerate(["base", *commits]):
+        changed |= {*mails[number - 1].hooks, *mails[number - 1].overlay} if number else {"Kconfig"}
+        if not {number, number + 1} & chosen:
+            continue
         git(tree, "checkout", "-q", "--detach", commit.split()[0])
-        changed = {*mails[number - 1].hooks, *mails[number - 1].overlay} if number else set()
+        anew = any(Path(name).name in ("Kconfig", "Makefile") for name in changed)
+        changed = set()
         for build in builds:
-            if not number or any(Path(name).name in ("Kconfig", "Makefile") for name in changed):
+            if anew:
                 configure(build, tree, texts[build.on])
             count, found = compiled(build, tree, names)
-            if number:
+            if number in chosen:
                 bad += tell(f"{number:04} {commit.partition(' ')[2]}: {build.name}, {count} objects", found)
+    git(tree, "checkout", "-q", "--detach", commits[-1].split()[0])
     touched = sorted({name for mail in mails for name in (*mail.hooks, *mail.overlay)})
     after = documented(tree, touched)
     config = symbols(read(builds[0].objects / ".config"))
     left_out = [name for name in names if not conditions(tree, name) <= config.keys()]
-    if left_out:
+    if left_out and not args.commits:  # what a later commit brings
         print(f"not built, as our configuration has not what they need: {' '.join(left_out)}")
     if shutil.which("sphinx-build"):
         bad += tell("pages", pages(tree, [name for mail in mails for name in mail.overlay]))
@@ -198,6 +208,7 @@ def main() -> int:
     parser.add_argument("--tree", type=Path, required=True, metavar="DIR", help="worktree made by `series.py tree`: its base is used")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where worktree and objects go, and stay for the next time")
     parser.add_argument("--arch", nargs="+", default=["x86_64"], choices=tuple(ARCHES), help="default: %(default)s")
+    parser.add_argument("--commits", type=int, nargs="+", default=[], metavar="N", help="only these; default: all")
     args = parser.parse_args()
     args.tree, args.out = args.tree.resolve(), args.out.resolve()
     try:

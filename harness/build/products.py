@@ -81,6 +81,19 @@ def series(verb: str, *arguments: str) -> int:
     return subprocess.run([sys.executable, str(SERIES), verb, *arguments], cwd=ROOT).returncode
 
 
+def commits() -> tuple[str, ...]:
+    """Of the series, from 1 on, as check.py is told them."""
+    return tuple(str(number) for number, _ in enumerate(sorted((SERIES.parent / "series").glob("*.patch")), 1))
+
+
+def each_commit(base: Path, *arguments: str) -> int:
+    """Build the commits of the series one by one, in a worktree of the developer's, which is left alone; or some."""
+    tree = str(BUILD / "linux")
+    if not Path(tree).exists() and (status := series("tree", "--base", str(base), "--out", tree)):
+        return status
+    return subprocess.run([sys.executable, str(SERIES.with_name("check.py")), "--tree", tree, "--out", str(BUILD / "check"), *arguments]).returncode
+
+
 def link(name: str, target: Path) -> Path:
     """build/NAME is what is current; it changes in one step."""
     BUILD.mkdir(exist_ok=True)

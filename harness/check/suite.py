@@ -300,6 +300,12 @@ def series_check(verb: str, base: Path) -> Tally:
     return Tally(failed=1) if products.series(verb, "--base", str(base)) else Tally(passed=1)
 
 
+def drawn() -> str:
+    """The commit of the series whose turn it is: another one with each commit of this repository."""
+    known = products.commits()
+    return known[int(provenance.git("rev-parse", "HEAD") or "0", 16) % len(known)]
+
+
 class Aloud:
     """A guest's output on its way to a file: what run.sh says at the end of each program is progress."""
 
@@ -453,6 +459,9 @@ def quick(kernel_source: str, fio_source: str, show_gate: Show, short_bench: Cal
     total = step("host tests", host_tests)
     total += step("series round trip", lambda: series_check("check", base))
     total += step("checkpatch", lambda: series_check("checkpatch", base))
+    commit = drawn()
+    total += step(f"commit {commit} of the series by itself, on and off",
+                  lambda: Tally(failed=1) if products.each_commit(base, "--commits", commit) else Tally(passed=1))
     kernel = products.kernel(kernel_source)
     total += boots(BOOTS, dict.fromkeys((boot.variant for boot in BOOTS), kernel))
     total += step("cost gate", lambda: cost_gate(kernel, show_gate))

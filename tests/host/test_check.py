@@ -42,7 +42,7 @@ def project(tmp_path) -> Project:
     return made
 
 
-def commits(project: Project, second: str, third: str = "int third;\n") -> subprocess.CompletedProcess[str]:
+def commits(project: Project, second: str, third: str = "int third;\n", only: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Three, of which the first brings the feature; and what the check says."""
     put(project.lk, "io_uring/Kconfig", "config FEATURE\n")
     put(project.lk, "io_uring/Makefile", "obj-y += rsrc.o\nobj-$(CONFIG_FEATURE) += dmabuf.o\n")
@@ -50,8 +50,8 @@ def commits(project: Project, second: str, third: str = "int third;\n") -> subpr
     project.commit("io_uring: hook it up", rsrc=CODE + OLD + second)
     project.commit("block: and there", bio=hook(CODE, 5, third.strip()))
     project.export()
-    return subprocess.run([sys.executable, project.kernel / "check.py", "--tree", project.lk, "--out", project.root / "check"],
-                          capture_output=True, text=True)
+    return subprocess.run([sys.executable, project.kernel / "check.py", "--tree", project.lk, "--out", project.root / "check",
+                           *(("--commits", *only) if only else ())], capture_output=True, text=True)
 
 
 def test_a_clean_series_is_said_to_be(project: Project):
@@ -74,6 +74,17 @@ def test_a_warning_is_told_once_by_who_brings_it(project: Project):
     done = commits(project, "static int unused;\n")
     assert done.returncode == 1 and done.stdout.count("'unused' defined but not used") == 2  # on and off
     assert "0003 block: and there: x86_64 on, 3 objects: clean\n" in done.stdout
+
+
+def test_a_commit_by_itself_is_compared_with_the_one_before_it(project: Project):
+    done = commits(project, "static int of_second;\n", "static int of_third;\nint third;", only=("3",))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "0003 block: and there: x86_64 on, 3 objects: \n  block/bio.c: " in done.stdout
+    assert done.stdout.count("'of_third' defined but not used") == 2  # on and off
+    assert "0002" not in done.stdout and "of_second" not in done.stdout and "of_before" not in done.stdout
+    none = subprocess.run([sys.executable, project.kernel / "check.py", "--tree", project.lk, "--out", project.root / "check", "--commits", "4"],
+                          capture_output=True, text=True)
+    assert none.returncode == 1 and "there is no commit 4: they are 1 to 3" in none.stderr
 
 
 def test_kernel_doc_counts(project: Project):
