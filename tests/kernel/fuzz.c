@@ -143,8 +143,16 @@ static bool of_registering(int err)
 	return of_map(err) || err == -EAGAIN || err == -EINTR;
 }
 
+/* A request that goes on in pieces ends with what was done before one failed. */
+static bool is_short(const struct op *op, int ret)
+{
+	return ret > 0 && ret < (int)op->io.len && (op->cancelled || op->map_fails || op->gone);
+}
+
 static bool may_end(const struct op *op, int ret)
 {
+	if (is_short(op, ret))
+		return true;
 	return ret == op->want || (op->unsure && (ret == -EFAULT || ret == -EBADF || ret == (int)op->io.len)) ||
 	       (op->cancelled && ret == -ECANCELED) || (op->map_fails && of_map(ret)) || (op->gone && ret == -ENODEV);
 }
@@ -307,11 +315,14 @@ static void done(struct ring *ring, unsigned int i, int ret)
 	say("%s %zu: %u is done: %s", t_mode_names[ring->ring.mode], ring - rings, i, t_number(ret));
 	op->busy = false;
 	ring->in_flight--;
-	if (ret < 0)
-		restore(op);
 	if (!may_end(op, ret))
 		broken("request %u ended in %s, wanted %s", i, t_number(ret), t_number(op->want));
-	if (ret <= 0)
+	if (is_short(op, ret) && !t_same("first part", io->write ? t_disk_read(&disk, io->pos, ret) : buf->map + io->addr,
+					 io->write ? buf->poison + io->addr : disk.image + io->pos, ret))
+		broken("request %u did not do what it says", i);
+	if (ret < 0 || is_short(op, ret))
+		restore(op);
+	if (ret <= 0 || is_short(op, ret))
 		return;
 	if (io->write) {
 		memcpy(disk.image + io->pos, buf->poison + io->addr, io->len);
