@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * give SIZE[r] WHERE PROGRAM...: hand dma-bufs of SIZE bytes to a program, as
+ * give SIZE[r|m] WHERE PROGRAM...: hand dma-bufs of SIZE bytes to a program, as
  * descriptor WHERE, or if that is a path, over a UNIX socket there, one to each
  * that connects as long as the program runs. With r, they come from the system
- * heap and are open for reading only, so that a CPU cannot map them to write.
+ * heap and are open for reading only, so that a CPU cannot map them to write. With m,
+ * their exporter is the kernel's for tests, and moves the data every few milliseconds:
+ * each time all mappings are undone.
  */
 #include <ctype.h>
 #include <err.h>
@@ -20,10 +22,11 @@
 #include <stdbool.h>
 #include <unistd.h>
 
+#include <linux/dma-buf-io-test.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 
-static bool readonly;
+static bool readonly, moves;
 
 static int make_readonly(size_t size)
 {
@@ -51,9 +54,31 @@ static int make_udmabuf(size_t size)
 	return fd;
 }
 
+/* A process of its own moves it, until this one ends. */
+static int make_moving(size_t size)
+{
+	struct dma_buf_io_test_create create = { .size = size, .segment = 4096, .flags = DMA_BUF_IO_TEST_MOVES };
+	struct dma_buf_io_test_control move = { .op = DMA_BUF_IO_TEST_INVALIDATE };
+	int dev = open("/dev/dma-buf-io-test", O_RDWR);
+
+	if (dev < 0 || ioctl(dev, DMA_BUF_IO_TEST_CREATE, &create))
+		err(2, "/dev/dma-buf-io-test");
+	move.fd = create.fd;
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		for (;;) {
+			usleep(2000);
+			if (ioctl(dev, DMA_BUF_IO_TEST_CONTROL, &move))
+				err(2, "moving");
+		}
+	}
+	close(dev);
+	return create.fd;
+}
+
 static int make(size_t size)
 {
-	return readonly ? make_readonly(size) : make_udmabuf(size);
+	return readonly ? make_readonly(size) : moves ? make_moving(size) : make_udmabuf(size);
 }
 
 static void serve(int s, size_t size)
@@ -87,6 +112,7 @@ int main(int argc, char **argv)
 		errx(2, "usage: give SIZE WHERE PROGRAM...");
 	size = strtoul(argv[1], &end, 0);
 	readonly = *end == 'r';
+	moves = *end == 'm';
 	if (isdigit((unsigned char)argv[2][0])) {
 		int fd = make(size), to = atoi(argv[2]);
 

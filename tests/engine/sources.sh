@@ -180,6 +180,16 @@ if command -v give >/dev/null; then
 	run --source=fd --dmabuf_socket=socket --numjobs=2 --offset_increment=4m --rw=randrw $check
 	result $? "a descriptor from a socket, two jobs"
 
+	# Whose exporter takes the mapping away all the while.
+	if [ -c /dev/dma-buf-io-test ]; then
+		give="give 262144m 9"
+		run --source=fd --dmabuf_fd=9 --rw=randrw --loops=20 $check && said exporter=dma_buf_io_test &&
+			grep -q "^dmabuf: job=.* maps_rebuilt=[1-9]" log && said eagain_reissues=0
+		result $? "maps_rebuilt: the exporter moves the data during verified I/O"
+	else
+		skip "maps_rebuilt: the exporter moves the data" "no /dev/dma-buf-io-test"
+	fi
+
 	# One large dma-buf for several jobs: each has a part of its own, or is refused.
 	give="give 524288 9"
 	two() { # OPTION OPTION: one for each of two sections with the same descriptor
