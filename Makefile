@@ -168,7 +168,7 @@ kernel-export: ## split its commits back into kernel/series and kernel/overlay
 kernel-check: ## [0:10] round trip of the series, checkpatch over it
 	$(VERB)
 
-kernel-check-all: ## every commit, the feature on and off: W=1, sparse, kernel-doc, the pages; or some COMMITS=, ARCH=arm64
+kernel-check-all: ## [16:00] every commit, the feature on and off: W=1, sparse, kernel-doc, the pages; or some COMMITS=, ARCH=arm64
 	$(VERB)
 
 kernel-series: ## the mails as they are sent, with a cover letter: build/series
