@@ -14,7 +14,7 @@ def verdict(record: dict[str, Any], job: str, mode: str, registration: str) -> s
     """A boot in which one of the cells was disturbed is no pair. Too few are left: no verdict, and why; the ratio is then that of all."""
     rows = {name: select(record["speed"], job=job, mode=mode, registration=name) for name in (registration, "user", AGAIN)}
     every = [row for each in rows.values() for row in each]
-    shares = {number: worst(row for row in every if row["round"] == number) for number in {row["round"]: None for row in every}}
+    shares = {number: worst(row for row in every if row["round"] == number) for number in dict.fromkeys(row["round"] for row in every)}
     good = [number for number, share in shares.items() if share <= MOST]
 
     def of(name: str, numbers: Any) -> list[float]:
